@@ -1,0 +1,50 @@
+# Two commands do everything:  make compare   make test
+# Each builds .venv by itself when it is missing or requirements.txt has changed.
+
+PYTHON ?= python3
+FRAMEWORK ?= jax
+SUBMISSIONS ?= adamw,nadamw,shampoo,asgo
+WORKLOADS ?= ogbg_small
+EXPERIMENT_DIR ?= experiments
+EXPERIMENT_NAME ?= compare_$(FRAMEWORK)
+DATA_DIR ?= data
+JOBS ?= 2
+PYTEST_ARGS ?= -n 2
+COMPARE_ARGS ?=
+
+BIN := .venv/bin
+
+.PHONY: compare test test-latest lint clean
+
+compare: .venv
+	$(BIN)/python scripts/compare.py --submissions=$(SUBMISSIONS) --workloads=$(WORKLOADS) \
+	  --framework=$(FRAMEWORK) --experiment_dir=$(EXPERIMENT_DIR) \
+	  --experiment_name=$(EXPERIMENT_NAME) --data_dir=$(DATA_DIR) --jobs=$(JOBS) $(COMPARE_ARGS)
+
+test: .venv
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# The newest JAX, flax, optax and torch in a second environment.
+test-latest: .venv-latest
+	.venv-latest/bin/python -m pytest $(PYTEST_ARGS)
+
+lint: .venv
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright
+
+.venv: .venv/.stamp
+.venv/.stamp: requirements.txt
+	$(PYTHON) -c "import sys; sys.exit('matprec needs Python 3.11 or newer; this is ' + sys.version.split()[0] + ' (set PYTHON=)' if sys.version_info < (3, 11) else 0)"
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+.venv-latest: .venv-latest/.stamp
+.venv-latest/.stamp: requirements.txt
+	$(PYTHON) -m venv .venv-latest
+	grep -vE '^(jax|jaxlib|flax|optax)==' requirements.txt > .venv-latest/requirements.txt
+	.venv-latest/bin/python -m pip install --quiet --disable-pip-version-check \
+	  -r .venv-latest/requirements.txt --upgrade jax flax optax
+	touch $@
+
+clean:
+	rm -rf .venv .venv-latest experiments data
