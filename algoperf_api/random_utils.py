@@ -52,4 +52,6 @@ def for_framework(framework: str) -> JaxRandom | NumpyRandom:
 def seed_from_rng(rng: Any) -> int:
     """A seed for NumPy's generators from either framework's random state, or from an int."""
     words = np.asarray(rng, dtype=np.uint64).ravel()
-    return int(np.random.SeedSequence([int(word) for word in words]).generate_state(1, np.uint64)[0])
+    return int(
+        np.random.SeedSequence([int(word) for word in words]).generate_state(1, np.uint64)[0]
+    )

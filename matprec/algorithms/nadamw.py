@@ -1,0 +1,53 @@
+"""NAdam in AlgoPerf's form (arXiv 1910.05446, table 1) and Adam (1412.6980): the elementwise fallback.
+
+    M_t = beta1 M_{t-1} + (1 - beta1) G_t,  V_t = beta2 V_{t-1} + (1 - beta2) G_t^2
+    Mhat = (beta1 M_t + (1 - beta1) G_t) / (1 - beta1^t)      (NAdam; M_t / (1 - beta1^t) for Adam)
+    U_t = Mhat / (sqrt(V_t / (1 - beta2^t)) + eps)
+
+There is no momentum schedule, and the divisor is 1 - beta1^t: torch.optim.NAdam and optax.nadam
+are not the same. With decoupled weight decay, which the adapters add, these are NAdamW and AdamW.
+State: 2 m n.
+"""
+
+import dataclasses
+from typing import Any, ClassVar
+
+from matprec import linalg
+from matprec.algorithms.base import Algorithm, Array, State
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NAdamW(Algorithm):
+    """Hyperparameters of NAdamW.
+
+    Attributes:
+      beta1, beta2: decays of the first and second moment.
+      eps: added to the root of the second moment.
+      nesterov: NAdam's mixing; False is Adam.
+    """
+
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+    nesterov: bool = True
+
+    elementwise: ClassVar = True
+
+    def init(self, xp: Any, grads: Array) -> State:
+        return {"mean": xp.zeros_like(grads), "second_moment": xp.zeros_like(grads)}
+
+    def accumulate(self, xp: Any, state: State, grads: Array) -> State:
+        return state | {
+            "mean": linalg.ema(xp, state["mean"], grads, self.beta1),
+            "second_moment": linalg.ema(xp, state["second_moment"], grads * grads, self.beta2),
+        }
+
+    def direction(
+        self, xp: Any, state: State, grads: Array, decay: Array | None
+    ) -> tuple[Array, State]:
+        mean = state["mean"]
+        if self.nesterov:
+            mean = linalg.ema(xp, mean, grads, self.beta1)
+        mean = linalg.debias(xp, mean, self.beta1, state["t"])
+        moment = linalg.debias(xp, state["second_moment"], self.beta2, state["t"])
+        return mean / (xp.sqrt(moment) + self.eps), state

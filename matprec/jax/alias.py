@@ -1,0 +1,76 @@
+"""One optimizer per algorithm: the adapter with the learning rate chained behind it."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import optax
+
+from matprec import settings
+from matprec.algorithms import Algorithm
+from matprec.jax.transform import precondition
+
+# Integers, choices and callables of every matrix algorithm: what `optax.inject_hyperparams` must
+# not trace. Floats may be injected, strings and booleans it leaves alone by itself.
+STATIC_ARGS = ("refresh_every", "start_step", "block_size", "roles", "max_dim", "stack_bytes")
+
+# Arguments of `precondition` that an alias fills in itself.
+_OWN = ("weight_decay", "fallback", "fallback_lr_scale")
+
+
+def make_alias(name: str, algorithm_class: type[Algorithm]) -> Callable[..., Any]:
+    """`name(learning_rate, weight_decay=0.0, *, <hyperparameters>, <adapter options>)`."""
+    fields = settings.hyperparameters(algorithm_class)
+    options = {
+        parameter.name: parameter.default
+        for parameter in inspect.signature(precondition).parameters.values()
+        if parameter.default is not parameter.empty and parameter.name not in _OWN
+    }
+
+    def alias(learning_rate: Any, weight_decay: Any = 0.0, **values: Any) -> Any:
+        unknown = values.keys() - fields.keys() - options.keys()
+        if unknown:
+            raise TypeError(f"{name}() got an unexpected keyword argument {min(unknown)!r}")
+        settings.check_scale("learning_rate", learning_rate, positive=True)
+        settings.check_scale("weight_decay", weight_decay)
+        algorithm, fallback = settings.build(algorithm_class, values)
+        transformation = precondition(
+            algorithm,
+            weight_decay=weight_decay,
+            fallback=fallback,
+            fallback_lr_scale=values.get("fallback_lr_scale", 1.0),
+            **{key: value for key, value in values.items() if key in options},
+        )
+        return optax.chain(transformation, optax.scale_by_learning_rate(learning_rate))
+
+    kind = inspect.Parameter
+    alias.__name__ = alias.__qualname__ = name
+    alias.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            kind("learning_rate", kind.POSITIONAL_OR_KEYWORD),
+            kind("weight_decay", kind.POSITIONAL_OR_KEYWORD, default=0.0),
+            *(
+                kind(key, kind.KEYWORD_ONLY, default=default)
+                for key, default in (fields | options).items()
+            ),
+        ]
+    )
+    alias.__doc__ = f"""{algorithm_class.__name__} as an optax optimizer.
+
+    Args:
+      learning_rate: a number or an optax schedule.
+      weight_decay: decoupled, and zero for vectors; `update` then needs `params`.
+      **values: hyperparameters of `matprec.algorithms.{algorithm_class.__name__}`, options of
+        `matprec.jax.precondition`, and for matrix algorithms `fallback` ("nadamw" or "adamw")
+        with `fallback_lr_scale`, `fallback_beta1`, `fallback_beta2`, `fallback_eps`.
+
+    Returns:
+      An `optax.GradientTransformation`. Inject hyperparameters with
+      `optax.inject_hyperparams({name}, static_args=matprec.jax.STATIC_ARGS)`.
+
+    Raises:
+      ValueError: a hyperparameter is outside its range.
+
+    {inspect.getdoc(inspect.getmodule(algorithm_class))}
+    """
+    return alias

@@ -1,0 +1,204 @@
+"""The optax adapter: any algorithm as a gradient transformation over a pytree.
+
+What belongs to every optimizer lives here once: the layout, the fallback for tensors that are not
+matrices, weight decay, the refresh schedule, promotion of half-precision gradients, gradients that
+are not finite. The learning rate is chained behind it by the aliases.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from matprec import layout, settings
+from matprec import step as stepping
+from matprec.algorithms import Algorithm, NAdamW
+
+Roles = Callable[[str, Any], str | None] | Any | None
+
+
+class PreconditionState(NamedTuple):
+    """Number of steps taken, an int32 scalar, and one dict of arrays per stack."""
+
+    count: jax.Array
+    stacks: tuple[dict[str, jax.Array], ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Adapter:
+    """An algorithm, its fallback, and how a pytree is laid out; see `precondition`."""
+
+    algorithm: Algorithm
+    fallback: Algorithm
+    weight_decay: Any
+    fallback_lr_scale: Any
+    roles: Roles
+    options: layout.Options
+    state_dtype: Any
+
+    def plan(self, tree: Any) -> layout.Plan:
+        paths_and_leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+        shapes, keys = [], []
+        for path, leaf in paths_and_leaves:
+            if not jnp.issubdtype(leaf.dtype, jnp.floating):
+                raise TypeError(
+                    f"gradient of {_name(path)} has dtype {leaf.dtype}: only real, dense, "
+                    "floating-point gradients are supported"
+                )
+            dtype = self.dtype_of(leaf)
+            shapes.append(tuple(leaf.shape))
+            keys.append((dtype.itemsize, dtype.name))
+        return layout.make_plan(shapes, self._roles(tree, paths_and_leaves), keys, self.options)
+
+    def _roles(self, tree: Any, paths_and_leaves: list) -> list[str | None]:
+        if self.roles is None:
+            return [None] * len(paths_and_leaves)
+        if callable(self.roles):
+            return [self.roles(_name(path), leaf) for path, leaf in paths_and_leaves]
+        return jax.tree.structure(tree).flatten_up_to(self.roles)
+
+    def dtype_of(self, leaf: Any) -> jnp.dtype:
+        """State dtype of a leaf: float32 for half precision, else the leaf's, unless given."""
+        if self.state_dtype is not None:
+            return jnp.dtype(self.state_dtype)
+        return jnp.promote_types(leaf.dtype, jnp.float32)
+
+    def algorithm_of(self, stack: layout.Stack) -> Algorithm:
+        return self.fallback if stack.elementwise else self.algorithm
+
+    def init(self, params: optax.Params) -> PreconditionState:
+        plan = self.plan(params)
+        zeros = [jnp.zeros(x.shape, self.dtype_of(x)) for x in jax.tree.leaves(params)]
+        states = [
+            stepping.init(jnp, _cast(self.algorithm_of(stack), array.dtype), array)
+            for stack, array in zip(plan.stacks, layout.gather(jnp, plan, zeros), strict=True)
+        ]
+        return PreconditionState(jnp.zeros((), jnp.int32), tuple(states))
+
+    def update(
+        self, updates: optax.Updates, state: PreconditionState, params: optax.Params | None = None
+    ) -> tuple[optax.Updates, PreconditionState]:
+        # TF32 or bf16 products would spoil Gram matrices and roots on accelerators.
+        with jax.default_matmul_precision("highest"):
+            return self._update(updates, state, params)
+
+    def _update(self, updates: Any, state: PreconditionState, params: Any) -> Any:
+        plan = self.plan(updates)
+        leaves, treedef = jax.tree.flatten(updates)
+        grads = [g.astype(self.dtype_of(g)) for g in leaves]
+        decays = self._decays(plan, params)
+        finite = jnp.stack([jnp.isfinite(jnp.sum(g * g)) for g in grads]) if grads else None
+        count = optax.safe_int32_increment(state.count)
+        outputs, states = [], []
+        for number, array in enumerate(layout.gather(jnp, plan, grads)):
+            stack = plan.stacks[number]
+            algorithm = _cast(self.algorithm_of(stack), array.dtype)
+            fine = finite[jnp.asarray(stack.owners)]
+            output, new = stepping.step(
+                jnp,
+                algorithm,
+                state.stacks[number],
+                array,
+                live=fine,
+                finite=fine,
+                decay=decays[number],
+                cond=functools.partial(_conditional, algorithm, count),
+            )
+            if stack.elementwise and not self.options.elementwise:
+                output = (output * self.fallback_lr_scale).astype(output.dtype)
+            outputs.append(output)
+            states.append(new)
+        directions = [
+            jnp.zeros_like(leaf) if x is None else x.astype(leaf.dtype)
+            for x, leaf in zip(layout.scatter(jnp, plan, outputs), leaves, strict=True)
+        ]
+        return treedef.unflatten(directions), PreconditionState(count, tuple(states))
+
+    def _decays(self, plan: layout.Plan, params: Any) -> list[Any]:
+        """weight_decay * parameters per stack; None where there is no decay."""
+        if isinstance(self.weight_decay, (int, float)) and self.weight_decay == 0:
+            return [None] * len(plan.stacks)
+        if params is None:
+            raise ValueError("weight decay needs params: call update(grads, state, params)")
+        tensors = [p.astype(self.dtype_of(p)) for p in jax.tree.leaves(params)]
+        return [
+            (self.weight_decay * array).astype(array.dtype) if stack.decayed else None
+            for stack, array in zip(plan.stacks, layout.gather(jnp, plan, tensors), strict=True)
+        ]
+
+
+def _conditional(algorithm: Any, count: jax.Array, run: Callable, carry: Any) -> Any:
+    if algorithm.refresh_every == 1 and algorithm.start_step == 1:
+        return run(carry)
+    return jax.lax.cond(stepping.is_due(algorithm, count), run, lambda kept: kept, carry)
+
+
+def _cast(algorithm: Algorithm, dtype: Any) -> Algorithm:
+    """Traced hyperparameters in the state's dtype, so that they never promote the state."""
+    values = {field.name: getattr(algorithm, field.name) for field in dataclasses.fields(algorithm)}
+    traced = {k: jnp.asarray(v, dtype) for k, v in values.items() if isinstance(v, jax.Array)}
+    return dataclasses.replace(algorithm, **traced) if traced else algorithm
+
+
+def _name(path: Any) -> str:
+    return "/".join(
+        str(getattr(entry, "key", getattr(entry, "name", getattr(entry, "idx", entry))))
+        for entry in path
+    )
+
+
+def precondition(
+    algorithm: Algorithm,
+    *,
+    weight_decay: Any = 0.0,
+    fallback: Algorithm | None = None,
+    fallback_lr_scale: Any = 1.0,
+    roles: Roles = None,
+    weight_layout: layout.WeightLayout = "in_out",
+    max_dim: int = 8192,
+    stack_bytes: int | None | str = "auto",
+    state_dtype: Any = None,
+) -> optax.GradientTransformation:
+    """An algorithm as an optax transformation, without learning rate and sign.
+
+    Args:
+      algorithm: see `matprec.algorithms`.
+      weight_decay: decoupled; lambda * W joins the direction, except for vectors.
+      fallback: for tensors that are not matrices; None is `NAdamW()`.
+      fallback_lr_scale: factor on the fallback's direction and decay.
+      roles: a pytree of role names (`matprec.layout.ROLES`) like the parameters, or a callable
+        (path such as "Dense_0/kernel", leaf) -> role; None goes by shapes alone.
+      weight_layout: `in_out` for flax kernels, `out_in` for kernels laid out as torch's.
+      max_dim: a matrix with both sides longer goes to the fallback.
+      stack_bytes: largest stack; "auto" is 1.5 MB on a CPU and no limit elsewhere.
+      state_dtype: of all state; None is float32 for half precision, else the parameter's.
+
+    Returns:
+      A gradient transformation with state `PreconditionState`. Its `update` raises TypeError for
+      gradients that are not real floating-point arrays. A tensor whose gradient is not finite
+      (or whose squared norm overflows) gets a zero update and keeps its state.
+    """
+    if stack_bytes == "auto":
+        stack_bytes = layout.CPU_STACK_BYTES if jax.default_backend() == "cpu" else None
+    options = settings.layout_options(algorithm, weight_layout, max_dim, stack_bytes)  # type: ignore[arg-type]
+    adapter = Adapter(
+        algorithm=algorithm,
+        fallback=algorithm if algorithm.elementwise else fallback or NAdamW(),
+        weight_decay=weight_decay,
+        fallback_lr_scale=fallback_lr_scale,
+        roles=roles,
+        options=options,
+        state_dtype=state_dtype,
+    )
+    return optax.GradientTransformation(adapter.init, adapter.update)
+
+
+def counters(state: Any) -> dict[str, jax.Array]:
+    """Totals of `failed_roots` and `skipped_updates` in any optimizer state that holds ours."""
+    nodes = jax.tree.leaves(state, is_leaf=lambda node: isinstance(node, PreconditionState))
+    stacks = [s for node in nodes if isinstance(node, PreconditionState) for s in node.stacks]
+    return stepping.totals(stacks)

@@ -1,0 +1,71 @@
+"""What both adapters do with keyword arguments: split them, check them, build algorithms from them."""
+
+import dataclasses
+from typing import Any
+
+from matprec import layout
+from matprec.algorithms import Algorithm, MatrixAlgorithm, NAdamW
+from matprec.linalg import is_static
+
+# Options of the fallback for tensors that are not matrices, and their defaults.
+FALLBACK: dict[str, Any] = {
+    "fallback": "nadamw",
+    "fallback_lr_scale": 1.0,
+    "fallback_beta1": 0.9,
+    "fallback_beta2": 0.999,
+    "fallback_eps": 1e-8,
+}
+
+
+def hyperparameters(algorithm_class: type[Algorithm]) -> dict[str, Any]:
+    """Names and defaults of an algorithm's hyperparameters, the fallback's options included."""
+    fields = {field.name: field.default for field in dataclasses.fields(algorithm_class)}
+    return fields | FALLBACK if issubclass(algorithm_class, MatrixAlgorithm) else fields
+
+
+def build(algorithm_class: type[Algorithm], values: dict[str, Any]) -> tuple[Algorithm, Algorithm]:
+    """(algorithm, fallback) from the values that name their hyperparameters; others are ignored.
+
+    Raises:
+      ValueError: a value is outside its range, in one line that names it.
+    """
+    names = [field.name for field in dataclasses.fields(algorithm_class)]
+    algorithm = algorithm_class(**{name: values[name] for name in names if name in values})
+    if not isinstance(algorithm, MatrixAlgorithm):
+        return algorithm, algorithm
+    settings = {name: values.get(name, default) for name, default in FALLBACK.items()}
+    if settings["fallback"] not in ("nadamw", "adamw"):
+        raise ValueError(f"fallback={settings['fallback']!r} is not one of nadamw, adamw")
+    check_scale("fallback_lr_scale", settings["fallback_lr_scale"])
+    fallback = NAdamW(
+        beta1=settings["fallback_beta1"],
+        beta2=settings["fallback_beta2"],
+        eps=settings["fallback_eps"],
+        nesterov=settings["fallback"] == "nadamw",
+    )
+    return algorithm, fallback
+
+
+def check_scale(name: str, value: Any, *, positive: bool = False) -> None:
+    """Raise ValueError unless a static number is finite and non-negative (or positive)."""
+    if is_static(value) and not (0 <= value < float("inf") and (value > 0 or not positive)):
+        wanted = "positive" if positive else "non-negative"
+        raise ValueError(f"{name}={value!r} must be {wanted} and finite")
+
+
+def layout_options(
+    algorithm: Algorithm,
+    weight_layout: layout.WeightLayout,
+    max_dim: int,
+    stack_bytes: int | None,
+) -> layout.Options:
+    """How tensors are laid out for an algorithm."""
+    matrix = algorithm if isinstance(algorithm, MatrixAlgorithm) else None
+    return layout.Options(
+        weight_layout=weight_layout,
+        max_dim=max_dim,
+        stack_bytes=stack_bytes,
+        elementwise=algorithm.elementwise,
+        precondition_head=matrix.precondition_head if matrix else True,
+        block_size=matrix.block_size if matrix else None,
+    )

@@ -1,0 +1,323 @@
+"""Plain NumPy float64 references of AdamW, NAdamW, ASGO and Shampoo: the oracle of the tests.
+
+Written from the equations alone and importing nothing but NumPy: one tensor, one block, one step at
+a time. Every class is used as
+
+    ref = ASGO(shapes, roles, weight_layout="out_in", lr=1e-2, weight_decay=0.1, beta2=0.8)
+    params = ref.step(params, grads)        # lists of float64 arrays; the inputs are left alone
+
+`ref.lr` may be reassigned between steps. Choices of this project, where the literature is silent:
+
+* A tensor whose gradient has a non-finite sum of squares does not change at all in that step: no
+  decay, no state, no refresh, and its own count `t` (bias correction) does not advance. The global
+  step count, which drives the refresh schedule, does.
+* A refresh happens at steps start, start + f, start + 2f, ... (steps count from 1).
+* The zero matrix has the root zero, whatever the ridge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+TINY = np.finfo(np.float64).tiny
+
+
+# ---------------------------------------- the canonical matrix of a tensor
+
+
+def merge_3d(shape: tuple[int, ...]) -> tuple[int, int]:
+    """(a, b, c) -> (a, bc) or (ab, c), the one closer to square; the first on ties."""
+    a, b, c = shape
+    first, second = (a, b * c), (a * b, c)
+    return first if max(first) * min(second) <= max(second) * min(first) else second
+
+
+def to_matrix(x: np.ndarray, layout: str) -> np.ndarray:
+    """Tensor of 2 to 4 dimensions -> matrix with rows = outputs. Layout "out_in" or "in_out"."""
+    if x.ndim == 4:
+        if layout == "in_out":
+            x = x.transpose(3, 2, 0, 1)  # (h, w, I, O) -> (O, I, h, w)
+        return x.reshape(x.shape[0], -1)
+    if x.ndim == 3:
+        x = x.reshape(merge_3d(x.shape))
+    if x.ndim != 2:
+        raise ValueError(f"no matrix view for {x.ndim} dimensions")
+    return x.T if layout == "in_out" else x
+
+
+def from_matrix(mat: np.ndarray, shape: tuple[int, ...], layout: str) -> np.ndarray:
+    """Inverse of `to_matrix`."""
+    if len(shape) == 4 and layout == "in_out":
+        h, w, i, o = shape
+        return mat.reshape(o, i, h, w).transpose(2, 3, 1, 0)
+    if len(shape) < 4 and layout == "in_out":
+        mat = mat.T
+    return mat.reshape(shape)
+
+
+# ---------------------------------------- shared mathematics
+
+
+def inverse_root(a: np.ndarray, exponent: float, eps: float, eps_mode: str) -> np.ndarray:
+    """A^(-exponent) of a symmetric positive semi-definite A, damped by eps."""
+    w, q = np.linalg.eigh(a)
+    top = w.max()
+    if top <= TINY:
+        return np.zeros_like(a)
+    if eps_mode == "relative_max":
+        w = np.maximum(w + eps * top, eps * top / 2)
+    elif eps_mode == "absolute":
+        w = w - min(0.0, w.min()) + eps
+    else:
+        raise ValueError(f"eps_mode {eps_mode!r}")
+    return q @ np.diag(w**-exponent) @ q.T
+
+
+def ema(old: np.ndarray, new: np.ndarray, beta: float) -> np.ndarray:
+    """Exponential average, or the plain sum for beta = 1."""
+    return old + new if beta == 1 else beta * old + (1 - beta) * new
+
+
+def debias(x: np.ndarray, beta: float, t: int) -> np.ndarray:
+    """Bias-corrected average after t terms; a sum (beta = 1) needs none."""
+    return x if beta == 1 else x / (1 - beta**t)
+
+
+def first_moment(m: np.ndarray, g: np.ndarray, beta1: float, t: int, nesterov: bool) -> np.ndarray:
+    """Debiased M, NAdam-mixed in AlgoPerf's form (divisor 1 - beta1^t in both cases)."""
+    return (beta1 * m + (1 - beta1) * g if nesterov else m) / (1 - beta1**t)
+
+
+# ------------------------------------ rules: one object per tensor (or block), with its own state
+# update(g, w, step, due) -> U with the decay term included, so that W <- W - lr * U always.
+
+
+class AdamRule:
+    """AdamW or, with nesterov, NAdamW; any shape."""
+
+    def __init__(self, shape, weight_decay, beta1=0.9, beta2=0.999, eps=1e-8, nesterov=True):
+        self.weight_decay, self.nesterov = weight_decay, nesterov
+        self.beta1, self.beta2, self.eps = beta1, beta2, eps
+        self.t, self.m, self.v = 0, np.zeros(shape), np.zeros(shape)
+
+    def update(self, g, w, step, due):
+        self.t += 1
+        self.m = ema(self.m, g, self.beta1)
+        self.v = ema(self.v, g**2, self.beta2)
+        m_hat = first_moment(self.m, g, self.beta1, self.t, self.nesterov)
+        u = m_hat / (np.sqrt(debias(self.v, self.beta2, self.t)) + self.eps)
+        return u + self.weight_decay * w
+
+
+class AsgoRule:
+    """ASGO on one m x n matrix: V^(-1/2) M or M V^(-1/2), brought to RMS 0.2."""
+
+    def __init__(self, shape, weight_decay, beta1, beta2, eps, side):
+        m, n = shape
+        self.left = side == "left" or (side == "small" and m < n)  # a square has its right side
+        self.weight_decay, self.beta1, self.beta2, self.eps = weight_decay, beta1, beta2, eps
+        d = m if self.left else n
+        self.m, self.v, self.root = np.zeros(shape), np.zeros((d, d)), np.eye(d)
+
+    def update(self, g, w, step, due):
+        self.v = ema(self.v, g @ g.T if self.left else g.T @ g, self.beta2)
+        if due:
+            self.root = inverse_root(self.v, 1 / 2, self.eps, "relative_max")
+        self.m = ema(self.m, g, self.beta1)
+        u = self.root @ self.m if self.left else self.m @ self.root
+        norm = np.linalg.norm(u)
+        u = u * (0.2 * np.sqrt(u.size) / norm) if norm > 0 else np.zeros_like(u)
+        return u + self.weight_decay * w
+
+
+class ShampooRule:
+    """Distributed Shampoo on one block."""
+
+    def __init__(self, shape, weight_decay, hp):
+        rows, cols = shape
+        self.weight_decay, self.hp, self.t = weight_decay, hp, 0
+        self.m, self.v, self.ball = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+        self.l, self.r = np.zeros((rows, rows)), np.zeros((cols, cols))
+        self.root_l, self.root_r = np.eye(rows), np.eye(cols)
+
+    def update(self, g, w, step, due):
+        hp, beta2 = self.hp, self.hp["beta2"]
+        self.t += 1
+        self.l = ema(self.l, g @ g.T, beta2)
+        self.r = ema(self.r, g.T @ g, beta2)
+        self.v = ema(self.v, g**2, beta2)
+        if due:
+            damping = (hp["exponent"], hp["eps"], hp["eps_mode"])
+            self.root_l = inverse_root(debias(self.l, beta2, self.t), *damping)
+            self.root_r = inverse_root(debias(self.r, beta2, self.t), *damping)
+        self.m = ema(self.m, g, hp["beta1"])
+        m_hat = first_moment(self.m, g, hp["beta1"], self.t, hp["nesterov"])
+
+        grafted = m_hat
+        if hp["graft"] == "adam":
+            grafted = m_hat / (np.sqrt(debias(self.v, beta2, self.t)) + hp["graft_eps"])
+        if step < hp["start_step"]:
+            u = grafted
+        else:
+            u = self.root_l @ m_hat @ self.root_r
+            if hp["graft"] != "none":
+                u = u * (np.linalg.norm(grafted) / (np.linalg.norm(u) + 1e-16))
+
+        u = u + self.weight_decay * w
+        mu = hp["momentum"]
+        if mu > 0:  # Nesterov heavy ball over the decayed update
+            self.ball = mu * self.ball + (1 - mu) * u
+            u = (1 - mu) * u + mu * self.ball
+        return u
+
+
+class BlockedRule:
+    """Cuts a matrix into blocks of at most block_size a side, each with its own ShampooRule."""
+
+    def __init__(self, shape, weight_decay, block_size, hp):
+        size = block_size or max(shape)
+        self.blocks = []
+        for i in range(0, shape[0], size):
+            for j in range(0, shape[1], size):
+                rows = slice(i, min(i + size, shape[0]))
+                cols = slice(j, min(j + size, shape[1]))
+                block_shape = (rows.stop - rows.start, cols.stop - cols.start)
+                self.blocks.append((rows, cols, ShampooRule(block_shape, weight_decay, hp)))
+
+    def update(self, g, w, step, due):
+        u = np.zeros(g.shape)
+        for rows, cols, rule in self.blocks:
+            u[rows, cols] = rule.update(g[rows, cols], w[rows, cols], step, due)
+        return u
+
+
+# ---------------------------------------- the optimizers
+
+
+class Optimizer:
+    """Loop over tensors. Subclasses say which roles fall back and make the rule of a matrix."""
+
+    fallback_roles: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        shapes: Sequence[tuple[int, ...]],
+        roles: Sequence[str] | None = None,
+        weight_layout: str = "out_in",
+        lr: float = 1e-3,
+        weight_decay: float = 0.0,
+        refresh_every: int = 1,
+        first_refresh: int = 1,
+    ) -> None:
+        if weight_layout not in ("out_in", "in_out"):
+            raise ValueError(f"weight_layout {weight_layout!r}")
+        self.shapes, self.layout, self.lr, self.step_count = list(shapes), weight_layout, lr, 0
+        self.refresh_every, self.first_refresh = refresh_every, first_refresh
+        self.is_matrix, self.rules = [], []
+        for shape, role in zip(self.shapes, roles or ["matrix"] * len(self.shapes), strict=True):
+            if role == "fused_qkv":
+                raise ValueError("the reference does not split fused_qkv: pass the parts")
+            matrix_shape = (0, 0)
+            if len(shape) > 1 and role not in self.fallback_roles:
+                matrix_shape = to_matrix(np.zeros(shape), self.layout).shape
+            self.is_matrix.append(min(matrix_shape) > 1)
+            if self.is_matrix[-1]:
+                self.rules.append(self.matrix_rule(matrix_shape, weight_decay))
+            else:
+                self.rules.append(self.other_rule(shape, weight_decay))
+
+    def matrix_rule(self, shape, weight_decay):
+        raise NotImplementedError
+
+    def other_rule(self, shape, weight_decay):
+        return AdamRule(shape, weight_decay if len(shape) > 1 else 0.0)
+
+    def step(self, params: list[np.ndarray], grads: list[np.ndarray]) -> list[np.ndarray]:
+        """Parameters after one step, float64, in the shapes given at construction."""
+        self.step_count += 1
+        since = self.step_count - self.first_refresh
+        due = since >= 0 and since % self.refresh_every == 0
+        new_params = []
+        for k, (param, grad) in enumerate(zip(params, grads, strict=True)):
+            w, g = np.array(param, dtype=np.float64), np.array(grad, dtype=np.float64)
+            if w.shape != tuple(self.shapes[k]) or g.shape != w.shape:
+                raise ValueError(f"tensor {k}: {w.shape}, {g.shape}, expected {self.shapes[k]}")
+            with np.errstate(over="ignore", invalid="ignore"):
+                finite = np.isfinite(np.sum(g * g))
+            if finite and self.is_matrix[k]:
+                w_mat, g_mat = to_matrix(w, self.layout), to_matrix(g, self.layout)
+                u = self.rules[k].update(g_mat, w_mat, self.step_count, due)
+                w = w - self.lr * from_matrix(u, w.shape, self.layout)
+            elif finite:
+                w = w - self.lr * self.rules[k].update(g, w, self.step_count, due)
+            new_params.append(np.asarray(w))
+        return new_params
+
+
+class ASGO(Optimizer):
+    """ASGO, practical version, raw EMAs; heads, embeddings and vectors on NAdamW."""
+
+    fallback_roles = ("embedding", "vector", "head")
+
+    def __init__(
+        self, shapes, roles=None, weight_layout="out_in", lr=1e-3, weight_decay=0.0,
+        beta1=0.9, beta2=0.8, eps=1e-6, side="small", refresh_every=10,
+    ):  # fmt: skip
+        if side not in ("small", "left", "right"):
+            raise ValueError(f"side {side!r}")
+        self.hp = (beta1, beta2, eps, side)
+        super().__init__(shapes, roles, weight_layout, lr, weight_decay, refresh_every)
+
+    def matrix_rule(self, shape, weight_decay):
+        return AsgoRule(shape, weight_decay, *self.hp)
+
+
+class Shampoo(Optimizer):
+    """Distributed Shampoo as in the AlgoPerf winner, on the 2-D view; no blocks for None."""
+
+    fallback_roles = ("embedding", "vector")
+
+    def __init__(
+        self, shapes, roles=None, weight_layout="out_in", lr=1e-3, weight_decay=0.0,
+        beta1=0.9, beta2=0.99, eps=1e-6, eps_mode="relative_max", exponent=0.25,
+        block_size: int | None = 1024,
+        graft="adam", graft_eps=1e-8, nesterov=True, momentum=0.0, refresh_every=10, start_step=1,
+    ):  # fmt: skip
+        if graft not in ("adam", "sgd", "none"):
+            raise ValueError(f"graft {graft!r}")
+        self.block_size = block_size
+        self.hp = {
+            "beta1": beta1, "beta2": beta2, "eps": eps, "eps_mode": eps_mode, "exponent": exponent,
+            "graft": graft, "graft_eps": graft_eps, "nesterov": nesterov, "momentum": momentum,
+            "start_step": start_step,
+        }  # fmt: skip
+        super().__init__(shapes, roles, weight_layout, lr, weight_decay, refresh_every, start_step)
+
+    def matrix_rule(self, shape, weight_decay):
+        return BlockedRule(shape, weight_decay, self.block_size, self.hp)
+
+
+class NAdamW(Optimizer):
+    """NAdamW in AlgoPerf's form on every tensor, decay on every tensor."""
+
+    nesterov = True
+
+    def __init__(
+        self, shapes, roles=None, weight_layout="out_in", lr=1e-3, weight_decay=0.0,
+        beta1=0.9, beta2=0.999, eps=1e-8,
+    ):  # fmt: skip
+        self.hp = (beta1, beta2, eps, self.nesterov)
+        super().__init__(shapes, ["vector"] * len(shapes), weight_layout, lr, weight_decay)
+
+    fallback_roles = ("vector",)
+
+    def other_rule(self, shape, weight_decay):
+        return AdamRule(shape, weight_decay, *self.hp)
+
+
+class AdamW(NAdamW):
+    """AdamW on every tensor, decay on every tensor, eps outside the root of the debiased V."""
+
+    nesterov = False
