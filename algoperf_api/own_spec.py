@@ -62,7 +62,7 @@ class TrainingCompleteError(Exception):
 
 
 class Workload(abc.ABC):
-    """A model, a data set, a metric, two targets and a budget. Members as in AlgoPerf's `spec.Workload`."""
+    """A model, a data set, a metric, two targets and a budget; members as AlgoPerf's."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         del args, kwargs

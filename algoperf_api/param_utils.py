@@ -1,4 +1,4 @@
-"""Parameter shapes and types by name: AlgoPerf's own functions where installed, else the same rules.
+"""Parameter shapes and types by name: AlgoPerf's functions where installed, else the same.
 
 The rules look at lower-cased names only; JAX trees of types therefore have lower-cased keys.
 """

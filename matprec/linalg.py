@@ -122,7 +122,7 @@ def _damp(xp: Any, eigenvalues: Array, eps: Any, eps_mode: EpsMode) -> Array:
 
 
 def accept(xp: Any, state: dict[str, Array], new: dict[str, Array], ok: Array) -> dict[str, Array]:
-    """`state` with `new` (arrays (B, n, n)) where `ok` (B,); refusals are counted in `failed_roots`."""
+    """`state` with `new` (B, n, n) where `ok` (B,); refusals are counted in `failed_roots`."""
     kept = {key: xp.where(per_matrix(ok), value, state[key]) for key, value in new.items()}
     failed = state["failed_roots"] + xp.astype(~ok, state["failed_roots"].dtype)
     return state | kept | {"failed_roots": failed}

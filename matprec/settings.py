@@ -1,4 +1,4 @@
-"""What both adapters do with keyword arguments: split them, check them, build algorithms from them."""
+"""What both adapters do with keyword arguments: check them, build algorithms from them."""
 
 import dataclasses
 from typing import Any

@@ -1,4 +1,4 @@
-"""One step of an algorithm on one stack: order of the parts, counters, gradients that are not finite.
+"""One step of an algorithm on one stack: order of its parts, counters, non-finite gradients.
 
 Both adapters call `step` for every stack; they differ only in how a refresh is made conditional.
 """

@@ -1,4 +1,4 @@
-"""NAdam in AlgoPerf's form (arXiv 1910.05446, table 1) and Adam (1412.6980): the elementwise fallback.
+"""NAdam in AlgoPerf's form (arXiv 1910.05446, table 1), and Adam (1412.6980), elementwise.
 
     M_t = beta1 M_{t-1} + (1 - beta1) G_t,  V_t = beta2 V_{t-1} + (1 - beta2) G_t^2
     Mhat = (beta1 M_t + (1 - beta1) G_t) / (1 - beta1^t)      (NAdam; M_t / (1 - beta1^t) for Adam)

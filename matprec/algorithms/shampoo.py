@@ -1,4 +1,4 @@
-"""Shampoo, two-sided on matrices (arXiv 1802.09568), with the knobs of Distributed Shampoo (2309.06497).
+"""Shampoo on matrices (arXiv 1802.09568), with the knobs of Distributed Shampoo (2309.06497).
 
 For a matrix or block W (m x n) with gradient G, at update t:
 

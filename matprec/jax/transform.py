@@ -54,7 +54,7 @@ class Adapter:
             keys.append((dtype.itemsize, dtype.name))
         return layout.make_plan(shapes, self._roles(tree, paths_and_leaves), keys, self.options)
 
-    def _roles(self, tree: Any, paths_and_leaves: list) -> list[str | None]:
+    def _roles(self, tree: Any, paths_and_leaves: list) -> list[Any]:
         if self.roles is None:
             return [None] * len(paths_and_leaves)
         if callable(self.roles):
@@ -91,8 +91,8 @@ class Adapter:
         leaves, treedef = jax.tree.flatten(updates)
         grads = [g.astype(self.dtype_of(g)) for g in leaves]
         decays = self._decays(plan, params)
-        finite = jnp.stack([jnp.isfinite(jnp.sum(g * g)) for g in grads]) if grads else None
-        count = optax.safe_int32_increment(state.count)
+        finite = jnp.asarray([jnp.isfinite(jnp.sum(g * g)) for g in grads], bool)
+        count = jnp.asarray(optax.safe_int32_increment(state.count))
         outputs, states = [], []
         for number, array in enumerate(layout.gather(jnp, plan, grads)):
             stack = plan.stacks[number]
@@ -160,7 +160,7 @@ def precondition(
     roles: Roles = None,
     weight_layout: layout.WeightLayout = "in_out",
     max_dim: int = 8192,
-    stack_bytes: int | None | str = "auto",
+    stack_bytes: int | str | None = "auto",
     state_dtype: Any = None,
 ) -> optax.GradientTransformation:
     """An algorithm as an optax transformation, without learning rate and sign.
@@ -194,7 +194,7 @@ def precondition(
         options=options,
         state_dtype=state_dtype,
     )
-    return optax.GradientTransformation(adapter.init, adapter.update)
+    return optax.GradientTransformation(adapter.init, adapter.update)  # type: ignore[arg-type]
 
 
 def counters(state: Any) -> dict[str, jax.Array]:

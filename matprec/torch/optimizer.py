@@ -121,7 +121,8 @@ class MatrixOptimizer(torch.optim.Optimizer):
     def _step_group(self, group: dict[str, Any], mine: _GroupState) -> None:
         params = group["params"]
         grads = [_gradient(param, _state_dtype(group, param)) for param in params]
-        norms = torch.stack([norm.to(params[0].device) for norm in torch._foreach_norm(grads)])
+        norms = torch._foreach_norm(grads)  # type: ignore[attr-defined]
+        norms = torch.stack([norm.to(params[0].device) for norm in norms])
         finite = torch.isfinite(norms)
         present = [param.grad is not None for param in params]
         live = finite if all(present) else finite & torch.tensor(present, device=finite.device)
@@ -275,7 +276,7 @@ def _descend(param: torch.Tensor, update: torch.Tensor, lr: float | torch.Tensor
 def _run(function: Callable[[Any], Any], carry: Any) -> Any:
     try:
         return function(carry)
-    except torch.linalg.LinAlgError:  # no convergence: keep the roots, no rank may raise alone
+    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # no convergence: keep the roots, no rank may raise alone
         return carry | {"failed_roots": carry["failed_roots"] + 1}
 
 

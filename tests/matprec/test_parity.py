@@ -47,7 +47,10 @@ def problem(seed):
     params = [rng.normal(size=shape) for shape in SHAPES]
     drift = [rng.normal(size=shape) for shape in SHAPES]
     grads = [
-        [(0.3 * d + rng.normal(size=s)) * 10.0 ** rng.uniform(-2, 1) for s, d in zip(SHAPES, drift)]
+        [
+            (0.3 * d + rng.normal(size=s)) * 10.0 ** rng.uniform(-2, 1)
+            for s, d in zip(SHAPES, drift, strict=True)
+        ]
         for _ in range(STEPS)
     ]
     grads[5][2] = np.zeros(SHAPES[2])
@@ -68,7 +71,7 @@ def run_torch(name, hyperparameters, params, grads, lr, weight_decay):
     tensors = [torch.nn.Parameter(torch.tensor(p)) for p in params]
     optimizer = getattr(matprec.torch, name)(tensors, lr, weight_decay, **hyperparameters)
     for step_grads in grads:
-        for tensor, g in zip(tensors, step_grads):
+        for tensor, g in zip(tensors, step_grads, strict=True):
             tensor.grad = torch.tensor(g)
         optimizer.step()
     return [tensor.detach().numpy() for tensor in tensors]
