@@ -26,4 +26,6 @@ class NAdamW(MatrixOptimizer):
     algorithm_class = algorithms.NAdamW
 
 
-__all__ = ["ASGO", "MatrixOptimizer", "NAdamW", "Shampoo"]
+BY_ALGORITHM = {cls.algorithm_class: cls for cls in (ASGO, NAdamW, Shampoo)}
+
+__all__ = ["ASGO", "BY_ALGORITHM", "MatrixOptimizer", "NAdamW", "Shampoo"]

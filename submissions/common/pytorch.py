@@ -1,0 +1,162 @@
+"""One training step in PyTorch that all submissions share, with AlgoPerf's functions around it."""
+
+import functools
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from absl import logging
+
+import matprec.torch
+from algoperf_api import pytorch_utils, spec
+from submissions.common.data import data_selection, get_batch_size
+from submissions.common.hyperparameters import Run, check_names, make_run
+from submissions.common.roles import role_of
+from submissions.registry import OPTIMIZERS, TRAINING
+
+__all__ = ["data_selection", "get_batch_size", "initializer", "prepare_for_eval", "update_params"]
+
+USE_DDP = pytorch_utils.pytorch_setup()[0]
+LOG_EVERY = 100  # steps; logging waits for the device
+_PREFIXES = ("module.", "_orig_mod.")  # added to names by DDP and by torch.compile
+
+
+def initializer(name: str) -> tuple[Callable[..., Any], Callable[[Iterable[str]], None]]:
+    """(init_optimizer_state, check_hyperparameters) of the optimizer `name` of the registry."""
+
+    def init_optimizer_state(
+        workload: spec.Workload,
+        model_params: Any,
+        model_state: Any,
+        hyperparameters: Any,
+        rng: Any,
+    ) -> dict[str, Any]:
+        del model_state, rng
+        run = make_run(name, hyperparameters, workload.step_hint)
+        named = list(model_params.named_parameters())
+        roles = [_role(workload, parameter_name) for parameter_name, _ in named]
+        optimizer = make_optimizer(run, [parameter for _, parameter in named], roles)
+        return {"optimizer": optimizer, "run": run}
+
+    return init_optimizer_state, functools.partial(check_names, name)
+
+
+def make_optimizer(
+    run: Run, params: list[torch.nn.Parameter], roles: list[str] | None = None
+) -> torch.optim.Optimizer:
+    """The optimizer of a run; the step sets its learning rate."""
+    values = dict(run.values)
+    algorithm = OPTIMIZERS[run.name].algorithm
+    lr, weight_decay = values["learning_rate"], values["weight_decay"]
+    if algorithm is None:
+        return torch.optim.AdamW(
+            params,
+            lr,
+            (values["beta1"], values["beta2"]),
+            values["eps"],
+            weight_decay,
+            fused=True,
+        )
+    own = {key: value for key, value in values.items() if key not in TRAINING}
+    optimizer_class = matprec.torch.BY_ALGORITHM[algorithm]
+    return optimizer_class(params, lr, weight_decay, roles=roles, **own)
+
+
+def _role(workload: spec.Workload, parameter_name: str) -> str:
+    for prefix in _PREFIXES:
+        parameter_name = parameter_name.replace(prefix, "")
+    is_output = workload.is_output_params(parameter_name)
+    return role_of(workload.model_params_types[parameter_name], is_output)
+
+
+def update_params(
+    workload: spec.Workload,
+    current_param_container: Any,
+    current_params_types: Any,
+    model_state: Any,
+    hyperparameters: Any,
+    batch: dict[str, Any],
+    loss_type: spec.LossType,
+    optimizer_state: dict[str, Any],
+    eval_results: list[tuple[int, Any]],
+    global_step: int,
+    rng: Any,
+    train_state: Any = None,
+) -> tuple[Any, Any, Any]:
+    """One step. Returns (optimizer_state, params, model_state)."""
+    del current_params_types, hyperparameters, loss_type, eval_results, train_state
+    optimizer, run = optimizer_state["optimizer"], optimizer_state["run"]
+    model = current_param_container
+    model.train()
+    optimizer.zero_grad(set_to_none=True)
+    dropout = {} if run["dropout_rate"] is None else {"dropout_rate": run["dropout_rate"]}
+    logits, model_state = workload.model_fn(
+        model,
+        batch,
+        model_state,
+        spec.ForwardPassMode.TRAIN,
+        rng,
+        update_batch_norm=True,
+        **dropout,
+    )
+    losses = workload.loss_fn(
+        label_batch=batch["targets"],
+        logits_batch=logits,
+        mask_batch=batch.get("weights"),
+        label_smoothing=run["label_smoothing"],
+    )
+    loss = losses["summed"] / _examples_per_rank(losses["n_valid_examples"])
+    loss.backward()
+    grad_norm = None
+    if run["grad_clip"] is not None:
+        grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), run["grad_clip"])
+    for group in optimizer.param_groups:
+        group["lr"] = run.learning_rate_at(global_step)
+    optimizer.step()
+    if global_step % LOG_EVERY == 0:
+        _log(workload, global_step, loss, grad_norm, optimizer)
+    return optimizer_state, model, model_state
+
+
+def _examples_per_rank(n_valid_examples: Any) -> Any:
+    """Examples of the whole batch over the number of ranks: DDP averages the ranks' gradients."""
+    if not USE_DDP:
+        return n_valid_examples
+    total = torch.as_tensor(n_valid_examples, dtype=torch.float32).detach().clone()
+    dist.all_reduce(total)
+    return total / dist.get_world_size()
+
+
+def _log(workload: Any, global_step: int, loss: Any, grad_norm: Any, optimizer: Any) -> None:
+    """Log the loss (of this rank's share) and what the optimizer counted; on rank 0 only."""
+    if workload.metrics_logger is None:
+        return
+    metrics = {"loss": loss.item()} | _counters(optimizer)
+    if grad_norm is not None:
+        metrics["grad_norm"] = float(grad_norm)
+    workload.metrics_logger.append_scalar_metrics(metrics, global_step)
+
+
+def _counters(optimizer: Any) -> dict[str, float]:
+    return optimizer.counters() if isinstance(optimizer, matprec.torch.MatrixOptimizer) else {}
+
+
+def prepare_for_eval(
+    workload: spec.Workload,
+    current_param_container: Any,
+    current_params_types: Any,
+    model_state: Any,
+    hyperparameters: Any,
+    loss_type: spec.LossType,
+    optimizer_state: dict[str, Any],
+    eval_results: list[tuple[int, Any]],
+    global_step: int,
+    rng: Any,
+) -> tuple[Any, Any, Any]:
+    """Changes nothing; says so when gradients were not finite or roots failed."""
+    del workload, current_params_types, hyperparameters, loss_type, eval_results, rng
+    counted = _counters(optimizer_state["optimizer"])
+    if any(counted.values()):
+        logging.warning("step %d: %s", global_step, counted)
+    return optimizer_state, current_param_container, model_state

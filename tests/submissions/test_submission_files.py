@@ -1,0 +1,199 @@
+"""The registry, the folders, the search spaces and AlgoPerf's format agree with each other."""
+
+import collections
+import importlib
+import inspect
+import itertools
+import json
+from pathlib import Path
+
+import pytest
+
+from algoperf_api.spec import ParameterType
+from submissions.common import data
+from submissions.common.hyperparameters import check_names, make_run
+from submissions.common.roles import role_of
+from submissions.registry import OPTIMIZERS
+
+ROOT = Path(__file__).resolve().parents[2]
+FRAMEWORKS = ("jax", "pytorch")
+
+# AlgoPerf's argument names, in order (its documentation, v0.6).
+SIGNATURES = {
+    "get_batch_size": ["workload_name"],
+    "init_optimizer_state": [
+        "workload",
+        "model_params",
+        "model_state",
+        "hyperparameters",
+        "rng",
+    ],
+    "update_params": [
+        "workload",
+        "current_param_container",
+        "current_params_types",
+        "model_state",
+        "hyperparameters",
+        "batch",
+        "loss_type",
+        "optimizer_state",
+        "eval_results",
+        "global_step",
+        "rng",
+        "train_state",
+    ],
+    "prepare_for_eval": [
+        "workload",
+        "current_param_container",
+        "current_params_types",
+        "model_state",
+        "hyperparameters",
+        "loss_type",
+        "optimizer_state",
+        "eval_results",
+        "global_step",
+        "rng",
+    ],
+    "data_selection": [
+        "workload",
+        "input_queue",
+        "optimizer_state",
+        "current_param_container",
+        "model_state",
+        "hyperparameters",
+        "global_step",
+        "rng",
+    ],
+}
+
+
+def point(**values):
+    return collections.namedtuple("Hyperparameters", values)(**values)
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_submission_has_algoperfs_functions_and_is_a_shim(name, framework):
+    path = ROOT / "submissions" / name / framework / "submission.py"
+    assert len(path.read_text().splitlines()) <= 15
+    module = importlib.import_module(f"submissions.{name}.{framework}.submission")
+    for function, arguments in SIGNATURES.items():
+        assert list(inspect.signature(getattr(module, function)).parameters) == arguments
+
+
+def test_folders_search_spaces_and_registry_name_the_same_optimizers():
+    folders = {path.parts[-3] for path in (ROOT / "submissions").glob("*/*/submission.py")}
+    spaces = {path.stem for path in (ROOT / "tuning_search_spaces").glob("*.json")}
+    assert folders == spaces == set(OPTIMIZERS)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_search_space_is_five_points_of_known_hyperparameters(name):
+    points = json.loads((ROOT / "tuning_search_spaces" / f"{name}.json").read_text())
+    assert len(points) == 5
+    for values in points:
+        assert values.keys() == points[0].keys()
+        make_run(name, point(**values), step_hint=100)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_submission_info_has_the_fields_that_the_competition_asks_for(name):
+    text = (ROOT / "submissions" / name / "submission_info.yml").read_text()
+    fields = dict(line.split(": ", 1) for line in text.splitlines())
+    assert fields["submission_name"] == fields["submission_folder"] == name
+    for field in ("authors", "affiliations", "version", "ruleset", "framework", "description"):
+        assert fields[field].strip()
+
+
+def test_unknown_hyperparameter_is_named_with_the_allowed_ones():
+    with pytest.raises(ValueError, match=r"asgo has no hyperparameter 'beta3'.*beta2") as error:
+        check_names("asgo", ["beta1", "beta3"])
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        ("adamw", {"learning_rate": 0.0}, "learning_rate=0.0 must be positive"),
+        ("adamw", {"learning_rate": float("nan")}, "learning_rate=nan must be positive"),
+        ("nadamw", {"weight_decay": -1.0}, "weight_decay=-1.0 must be non-negative"),
+        ("shampoo", {"dropout_rate": 1.0}, r"dropout_rate=1.0 must be in \[0, 1\)"),
+        ("shampoo", {"warmup_factor": -0.1}, "warmup_factor=-0.1 must be in"),
+        ("asgo", {"grad_clip": 0.0}, "grad_clip=0.0 must be positive"),
+    ],
+)
+def test_values_outside_their_range_are_refused(name, values, message):
+    with pytest.raises(ValueError, match=message):
+        make_run(name, point(**values), 100)
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("name", ["shampoo", "asgo"])
+def test_hyperparameters_of_the_algorithm_are_checked_before_training(name, framework):
+    from tiny_workloads import TinyJax, TinyTorch
+
+    workload = {"jax": TinyJax, "pytorch": TinyTorch}[framework]()
+    module = importlib.import_module(f"submissions.{name}.{framework}.submission")
+    params = workload.init_model_fn()
+    for bad in ({"refresh_every": 0}, {"beta1": 1.0}, {"one_minus_beta1": 0.0}, {"eps": -1.0}):
+        with pytest.raises(ValueError, match="must be"):
+            module.init_optimizer_state(workload, params, None, point(**bad), [0, 0])
+
+
+def test_one_minus_and_whole_numbers():
+    run = make_run("asgo", point(one_minus_beta1=0.25, refresh_every=20.0), 100)
+    assert run["beta1"] == 0.75
+    assert run["refresh_every"] == 20
+    assert isinstance(run["refresh_every"], int)
+
+
+def test_schedule_warms_up_and_ends_at_zero():
+    run = make_run("asgo", point(learning_rate=2.0, warmup_factor=0.1), 100)
+    rates = [run.learning_rate_at(step) for step in range(131)]
+    assert rates[0] == pytest.approx(2.0 / 11)
+    assert rates[10] == 2.0 == max(rates)
+    assert rates[55] == pytest.approx(1.0)
+    assert all(a > b for a, b in itertools.pairwise(rates[10:101]))
+    assert rates[100] == rates[130] == pytest.approx(0.0)
+
+
+def test_schedule_without_warm_up_or_horizon():
+    run = make_run("asgo", point(learning_rate=2.0, warmup_factor=0.0), 1)
+    assert run.learning_rate_at(0) == 2.0
+    assert run.learning_rate_at(1) == pytest.approx(0.0)
+
+
+def test_runs_are_hashable_and_equal_by_value():
+    first, second = (make_run("shampoo", point(learning_rate=0.1), 10) for _ in range(2))
+    assert first == second
+    assert hash(first) == hash(second)
+    assert first != make_run("shampoo", point(learning_rate=0.2), 10)
+
+
+def test_batch_sizes():
+    assert data.get_batch_size("ogbg_small") == 128
+    with pytest.raises(ValueError, match=r"'nonsense'.*ogbg_small"):
+        data.get_batch_size("nonsense")
+
+
+def test_roles_of_parameter_types():
+    assert {kind.name: role_of(kind, False) for kind in ParameterType} == {
+        "WEIGHT": "matrix",
+        "BIAS": "vector",
+        "CONV_WEIGHT": "conv",
+        "BATCH_NORM_SCALE": "vector",
+        "BATCH_NORM_BIAS": "vector",
+        "LAYER_NORM_SCALE": "vector",
+        "LAYER_NORM_BIAS": "vector",
+        "EMBEDDING": "embedding",
+        "ATTENTION_Q": "attention_in",
+        "ATTENTION_K": "attention_in",
+        "ATTENTION_V": "attention_in",
+        "ATTENTION_OUT": "attention_out",
+        "ATTENTION_QKV": "fused_qkv",
+        "ATTENTION_KV": "fused_qkv",
+        "ATTENTION_BIAS": "vector",
+    }
+    assert role_of(ParameterType.WEIGHT, True) == "head"
+    assert role_of(ParameterType.BIAS, True) == "vector"
+    assert role_of(ParameterType.EMBEDDING, True) == "embedding"

@@ -1,0 +1,158 @@
+"""Every submission of the registry trains, and its two frameworks take the same steps."""
+
+import collections
+import importlib
+
+import jax
+import numpy as np
+import pytest
+from tiny_workloads import TinyJax, TinyTorch, batches
+
+from submissions.registry import OPTIMIZERS
+
+FRAMEWORKS = {"jax": TinyJax, "pytorch": TinyTorch}
+
+
+def train(name, framework, hyperparameters, steps, stream=None, train_state=None, dtype=np.float32):
+    """Run a submission as AlgoPerf does; returns (workload, losses, flat parameters)."""
+    module = importlib.import_module(f"submissions.{name}.{framework}.submission")
+    workload = FRAMEWORKS[framework](dtype)
+    params, model_state, losses = workload.init_model_fn(), None, []
+    rng = jax.random.PRNGKey(0) if framework == "jax" else [0, 0]
+    state = module.init_optimizer_state(workload, params, None, hyperparameters, rng)
+    stream = stream or batches(dtype=dtype)
+    common = {
+        "workload": workload,
+        "current_params_types": workload.model_params_types,
+        "hyperparameters": hyperparameters,
+        "loss_type": workload.loss_type,
+        "eval_results": [],
+        "rng": rng,
+    }
+    for step in range(steps):
+        batch = module.data_selection(
+            workload, stream, state, params, model_state, hyperparameters, step, rng
+        )
+        logits, _ = workload.model_fn(params, batch, None, None, rng, False)
+        loss = workload.loss_fn(batch["targets"], logits, batch["weights"])
+        losses.append((loss["summed"] / loss["n_valid_examples"]).item())
+        state, params, model_state = module.update_params(
+            current_param_container=params,
+            model_state=model_state,
+            batch=batch,
+            optimizer_state=state,
+            global_step=step,
+            train_state=train_state,
+            **common,
+        )
+    state, params, model_state = module.prepare_for_eval(
+        current_param_container=params,
+        model_state=model_state,
+        optimizer_state=state,
+        global_step=steps,
+        **common,
+    )
+    return workload, losses, workload.flat(params)
+
+
+def point(**values):
+    return collections.namedtuple("Hyperparameters", values)(**values)
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_loss_falls_with_the_defaults(name, framework):
+    for train_state in (None, {}):
+        _, losses, _ = train(
+            name, framework, point(learning_rate=0.03), 40, train_state=train_state
+        )
+        assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_frameworks_take_the_same_steps(x64, name):
+    given = point(
+        learning_rate=0.01,
+        beta1=0.8,
+        one_minus_beta2=0.05,
+        weight_decay=0.1,
+        warmup_factor=0.1,
+        label_smoothing=0.1,
+        grad_clip=0.5,
+    )
+    _, _, from_jax = train(name, "jax", given, 25, dtype=np.float64)
+    _, _, from_torch = train(name, "pytorch", given, 25, dtype=np.float64)
+    for key, value in from_torch.items():
+        np.testing.assert_allclose(from_jax[key], value, rtol=1e-9, atol=1e-11, err_msg=key)
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_self_tuning_uses_the_defaults(framework):
+    for nothing in (None, {}):
+        _, losses, _ = train("asgo", framework, nothing, 5)
+        assert np.all(np.isfinite(losses))
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_metrics_are_logged_at_the_first_step(framework):
+    workload, losses, _ = train("shampoo", framework, point(grad_clip=1.0), 3)
+    ((step, metrics),) = workload.metrics_logger.rows
+    assert step == 0
+    assert metrics["loss"] == pytest.approx(losses[0], rel=1e-4)
+    assert metrics["grad_norm"] > 0
+    assert metrics["skipped_updates"] == metrics["failed_roots"] == 0
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_gradient_that_is_not_finite_is_skipped_and_reported(framework, caplog):
+    def stream():
+        for number, batch in enumerate(batches()):
+            if number == 2:
+                batch["inputs"][0, 0] = np.nan
+            yield batch
+
+    _, _, spoiled = train("asgo", framework, point(learning_rate=0.01), 3, stream())
+    _, _, before = train("asgo", framework, point(learning_rate=0.01), 2)
+    for key, value in before.items():
+        np.testing.assert_array_equal(spoiled[key], value)
+    assert "skipped_updates" in caplog.text
+
+
+def test_jax_step_compiles_once():
+    from submissions.common import jax as common
+
+    step = common._compiled_step()
+    before = step._cache_size()
+    train("asgo", "jax", point(learning_rate=0.01), 6)
+    assert step._cache_size() == before + 1
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_torch_state_has_state_dicts(name):
+    module = importlib.import_module(f"submissions.{name}.pytorch.submission")
+    workload = TinyTorch()
+    state = module.init_optimizer_state(workload, workload.init_model_fn(), None, None, [0, 0])
+    for value in state.values():
+        value.load_state_dict(value.state_dict())
+
+
+def test_torch_names_are_stripped_of_wrappers():
+    from submissions.common import pytorch as common
+
+    workload = TinyTorch()
+    workload.init_model_fn()
+    for prefix in ("", "module.", "_orig_mod.", "module._orig_mod."):
+        assert common._role(workload, prefix + "decoder.weight") == "head"
+        assert common._role(workload, prefix + "hidden.weight") == "matrix"
+        assert common._role(workload, prefix + "hidden.bias") == "vector"
+
+
+def test_jax_roles_match_lower_cased_types():
+    from submissions.common import jax as common
+
+    workload = TinyJax()
+    workload.init_model_fn()
+    role = common._roles(workload)
+    assert role("Decoder/kernel", None) == "head"
+    assert role("Dense_0/kernel", None) == "matrix"
+    assert role("Dense_0/bias", None) == "vector"
