@@ -27,7 +27,9 @@ def per_matrix(x: Array) -> Array:
 
 def identity_like(xp: Any, x: Array, n: int) -> Array:
     """Identities (..., n, n) with the batch shape, dtype and device of `x` (..., m, k)."""
-    eye = xp.eye(n, dtype=x.dtype, device=array_api_compat.device(x))
+    # Naming its device would commit a JAX array to it, and the second step would compile again.
+    device = None if array_api_compat.is_jax_array(x) else array_api_compat.device(x)
+    eye = xp.eye(n, dtype=x.dtype, device=device)
     return xp.broadcast_to(eye, (*x.shape[:-2], n, n))
 
 
