@@ -92,7 +92,7 @@ class Adapter:
         grads = [g.astype(self.dtype_of(g)) for g in leaves]
         decays = self._decays(plan, params)
         finite = jnp.asarray([jnp.isfinite(jnp.sum(g * g)) for g in grads], bool)
-        count = jnp.asarray(optax.safe_int32_increment(state.count))
+        count = state.count + 1
         outputs, states = [], []
         for number, array in enumerate(layout.gather(jnp, plan, grads)):
             stack = plan.stacks[number]
