@@ -9,7 +9,9 @@ A plan depends on shapes, roles and options only; it is computed in Python, once
 """
 
 import dataclasses
+import functools
 import math
+import operator
 from collections.abc import Hashable, Iterable, Sequence
 from typing import Any, Literal
 
@@ -131,7 +133,7 @@ def make_view(shape: Shape, role: str | None, weight_layout: WeightLayout) -> Vi
             axes = (*axes[split:], *axes[:split])
             split = len(shape) - split
     view = View(shape, axes, *_merged([shape[axis] for axis in axes], split))
-    if role == "fused_qkv" and view.rows in (2 * view.columns, 3 * view.columns):
+    if role == "fused_qkv" and 0 < view.rows in (2 * view.columns, 3 * view.columns):
         return dataclasses.replace(view, parts=view.rows // view.columns)
     return view
 
@@ -233,6 +235,29 @@ def gather(xp: Any, plan: Plan, tensors: Sequence[Array]) -> list[Array]:
     return [
         xp.stack([matrices[p.tensor][p.top : p.bottom, p.left : p.right] for p in stack.pieces])
         for stack in plan.stacks
+    ]
+
+
+def finite(xp: Any, plan: Plan, stacks: Sequence[Array]) -> list[Array]:
+    """Per stack, (B,) booleans: whether the whole tensor that a matrix belongs to is finite.
+
+    A tensor whose squares overflow when summed counts as not finite: its Gram matrix would be.
+    """
+    flags = [xp.isfinite(xp.sum(array * array, axis=(1, 2))) for array in stacks]
+    whole: dict[int, list[Array]] = {}
+    for stack, flag in zip(plan.stacks, flags, strict=True):
+        for row, tensor in enumerate(stack.owners):
+            whole.setdefault(tensor, []).append(flag[row])
+    cut = {
+        tensor: functools.reduce(operator.and_, parts)
+        for tensor, parts in whole.items()
+        if len(parts) > 1
+    }
+    return [
+        xp.stack([cut[tensor] if tensor in cut else flag[row] for row, tensor in enumerate(owners)])
+        if not cut.keys().isdisjoint(owners)
+        else flag
+        for flag, owners in zip(flags, (stack.owners for stack in plan.stacks), strict=True)
     ]
 
 

@@ -17,7 +17,12 @@ EPS_MODES: tuple[EpsMode, ...] = ("relative_max", "relative_mean", "absolute")
 
 def is_static(value: Any) -> bool:
     """Whether a hyperparameter is a Python number, as opposed to a traced array."""
-    return isinstance(value, (int, float))
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def is_array(value: Any) -> bool:
+    """Whether a hyperparameter is an array, possibly traced, whose value cannot be looked at."""
+    return hasattr(value, "dtype") and not is_static(value)
 
 
 def per_matrix(x: Array) -> Array:
@@ -104,7 +109,7 @@ def inverse_root(
     safe = xp.where(finite[..., None, None], a, identity_like(xp, a, a.shape[-1]))
     eigenvalues, basis = xp.linalg.eigh(safe)
     damped = _damp(xp, eigenvalues, eps, eps_mode)
-    positive = damped > 0
+    positive = (damped > 0) & (eigenvalues[..., -1:] > 0)
     powers = xp.where(positive, xp.where(positive, damped, 1.0) ** -exponent, 0.0)
     root = xp.matmul(basis * powers[..., None, :], xp.matrix_transpose(basis))
     return root, finite & xp.all(xp.isfinite(root), axis=(-2, -1))

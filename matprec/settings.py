@@ -1,11 +1,11 @@
 """What both adapters do with keyword arguments: check them, build algorithms from them."""
 
 import dataclasses
-from typing import Any
+from typing import Any, get_args
 
 from matprec import layout
 from matprec.algorithms import Algorithm, MatrixAlgorithm, NAdamW
-from matprec.linalg import is_static
+from matprec.linalg import is_array, is_static
 
 # Options of the fallback for tensors that are not matrices, and their defaults.
 FALLBACK: dict[str, Any] = {
@@ -47,8 +47,14 @@ def build(algorithm_class: type[Algorithm], values: dict[str, Any]) -> tuple[Alg
 
 
 def check_scale(name: str, value: Any, *, positive: bool = False) -> None:
-    """Raise ValueError unless a static number is finite and non-negative (or positive)."""
-    if is_static(value) and not (0 <= value < float("inf") and (value > 0 or not positive)):
+    """Raise ValueError unless a value is a finite, non-negative (or positive) number.
+
+    Arrays and schedules cannot be checked.
+    """
+    if is_array(value) or callable(value):
+        return
+    number = value if is_static(value) else float("nan")
+    if not (0 <= number < float("inf") and (number > 0 or not positive)):
         wanted = "positive" if positive else "non-negative"
         raise ValueError(f"{name}={value!r} must be {wanted} and finite")
 
@@ -59,7 +65,17 @@ def layout_options(
     max_dim: int,
     stack_bytes: int | None,
 ) -> layout.Options:
-    """How tensors are laid out for an algorithm."""
+    """How tensors are laid out for an algorithm.
+
+    Raises:
+      ValueError: an option is outside its range, in one line that names it.
+    """
+    if weight_layout not in get_args(layout.WeightLayout):
+        raise ValueError(f"weight_layout={weight_layout!r} is not one of in_out, out_in")
+    if not (is_static(max_dim) and max_dim >= 1):
+        raise ValueError(f"max_dim={max_dim!r} must be at least 1")
+    if stack_bytes is not None and not (is_static(stack_bytes) and stack_bytes >= 1):
+        raise ValueError(f"stack_bytes={stack_bytes!r} must be 'auto', None or at least 1")
     matrix = algorithm if isinstance(algorithm, MatrixAlgorithm) else None
     return layout.Options(
         weight_layout=weight_layout,

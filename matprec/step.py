@@ -60,14 +60,14 @@ def step(
     grads = xp.where(alive, grads, 0.0)
     new = state | {"t": state["t"] + 1.0}
 
-    def refresh(new: State) -> State:
-        keys = (*algorithm.refreshed, "last_refresh", "failed_roots")
+    keys = (*algorithm.refreshed, "last_refresh", "failed_roots")
 
+    def refresh(new: State) -> State:
         def run(carry: State) -> State:
             refreshed = algorithm.refresh(xp, new | carry, grads)
             accepted = refreshed["failed_roots"] == carry["failed_roots"]
             last = xp.where(accepted, new["t"], carry["last_refresh"])
-            return {key: refreshed[key] for key in carry} | {"last_refresh": last}
+            return _where(xp, live, refreshed | {"last_refresh": last}, carry)
 
         return new | cond(run, {key: new[key] for key in keys})
 
@@ -83,12 +83,19 @@ def step(
     if algorithm.refresh_at == "end":
         new = refresh(new)
 
-    kept = {
-        key: xp.where(xp.reshape(live, (-1,) + (1,) * (value.ndim - 1)), value, state[key])
-        for key, value in new.items()
-    }
+    # What a refresh changes is kept there already, so that roots are not copied at every step.
+    always = {key: state[key] for key in new if key not in keys}
+    new = new | _where(xp, live, new, always)
     skipped = state["skipped_updates"] + xp.astype(~finite, state["t"].dtype)
-    return xp.where(alive, update, 0.0), kept | {"skipped_updates": skipped}
+    return xp.where(alive, update, 0.0), new | {"skipped_updates": skipped}
+
+
+def _where(xp: Any, live: Array, new: State, old: State) -> State:
+    """The keys of `old`, from `new` for matrices that are live and from `old` for the others."""
+    return {
+        key: xp.where(xp.reshape(live, (-1,) + (1,) * (value.ndim - 1)), new[key], value)
+        for key, value in old.items()
+    }
 
 
 def totals(states: list[State]) -> dict[str, Array]:

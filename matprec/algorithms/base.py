@@ -14,17 +14,20 @@ name a framework. Hyperparameters that are floats may be traced arrays.
 """
 
 import dataclasses
+import math
 from typing import Any, ClassVar, Literal
 
-from matprec.linalg import EPS_MODES, is_static
+from matprec.linalg import EPS_MODES, is_array, is_static
 
 Array = Any
 State = dict[str, Array]
 
-CHOICES: dict[str, tuple[str, ...]] = {
+CHOICES: dict[str, tuple[Any, ...]] = {
     "side": ("small", "left", "right"),
     "graft": ("adam", "sgd", "none"),
     "eps_mode": EPS_MODES,
+    "nesterov": (False, True),
+    "precondition_head": (False, True),
 }
 
 
@@ -91,13 +94,13 @@ def check_hyperparameter(owner: str, name: str, value: Any) -> None:
     """
     if name in CHOICES:
         if value not in CHOICES[name]:
-            raise ValueError(f"{owner}: {name}={value!r} is not one of {', '.join(CHOICES[name])}")
+            choices = ", ".join(map(str, CHOICES[name]))
+            raise ValueError(f"{owner}: {name}={value!r} is not one of {choices}")
         return
-    if isinstance(value, bool) or value is None or not is_static(value):
-        if isinstance(value, str):
-            raise ValueError(f"{owner}: {name}={value!r} is not a number")
+    if is_array(value) or (value is None and name == "block_size"):
         return
-    wanted = _range(name, value)
+    number: Any = value if is_static(value) else math.nan
+    wanted = _range(name, number)
     if wanted:
         raise ValueError(f"{owner}: {name}={value!r} must be {wanted}")
 

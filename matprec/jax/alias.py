@@ -10,9 +10,18 @@ from matprec import settings
 from matprec.algorithms import Algorithm
 from matprec.jax.transform import precondition
 
-# Integers, choices and callables of every matrix algorithm: what `optax.inject_hyperparams` must
-# not trace. Floats may be injected, strings and booleans it leaves alone by itself.
-STATIC_ARGS = ("refresh_every", "start_step", "block_size", "roles", "max_dim", "stack_bytes")
+# Integers, choices and callables (a dtype is one) of every matrix algorithm: what
+# `optax.inject_hyperparams` must not trace. Floats may be injected, strings and booleans it leaves
+# alone by itself.
+STATIC_ARGS = (
+    "refresh_every",
+    "start_step",
+    "block_size",
+    "roles",
+    "max_dim",
+    "stack_bytes",
+    "state_dtype",
+)
 
 # Arguments of `precondition` that an alias fills in itself.
 _OWN = ("weight_decay", "fallback", "fallback_lr_scale")
@@ -30,7 +39,10 @@ def make_alias(name: str, algorithm_class: type[Algorithm]) -> Callable[..., Any
     def alias(learning_rate: Any, weight_decay: Any = 0.0, **values: Any) -> Any:
         unknown = values.keys() - fields.keys() - options.keys()
         if unknown:
-            raise TypeError(f"{name}() got an unexpected keyword argument {min(unknown)!r}")
+            raise TypeError(
+                f"{name}() got an unexpected keyword argument {min(unknown)!r}; "
+                f"it has {', '.join(fields | options)}"
+            )
         settings.check_scale("learning_rate", learning_rate, positive=True)
         settings.check_scale("weight_decay", weight_decay)
         algorithm, fallback = settings.build(algorithm_class, values)
@@ -43,6 +55,8 @@ def make_alias(name: str, algorithm_class: type[Algorithm]) -> Callable[..., Any
         )
         return optax.chain(transformation, optax.scale_by_learning_rate(learning_rate))
 
+    static = tuple(key for key in STATIC_ARGS if key in fields | options)
+    static_args = "matprec.jax.STATIC_ARGS" if static == STATIC_ARGS else static
     kind = inspect.Parameter
     alias.__name__ = alias.__qualname__ = name
     alias.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
@@ -59,14 +73,15 @@ def make_alias(name: str, algorithm_class: type[Algorithm]) -> Callable[..., Any
 
     Args:
       learning_rate: a number or an optax schedule.
-      weight_decay: decoupled, and zero for vectors; `update` then needs `params`.
+      weight_decay: decoupled; matrix algorithms spare vectors. `update` then needs `params`.
       **values: hyperparameters of `matprec.algorithms.{algorithm_class.__name__}`, options of
         `matprec.jax.precondition`, and for matrix algorithms `fallback` ("nadamw" or "adamw")
         with `fallback_lr_scale`, `fallback_beta1`, `fallback_beta2`, `fallback_eps`.
 
     Returns:
       An `optax.GradientTransformation`. Inject hyperparameters with
-      `optax.inject_hyperparams({name}, static_args=matprec.jax.STATIC_ARGS)`.
+      `optax.inject_hyperparams({name}, static_args={static_args})`; for bf16 parameters
+      with `hyperparam_dtype=jnp.float32`, because in bf16 a decay of 0.999 would be 1.
 
     Raises:
       ValueError: a hyperparameter is outside its range.

@@ -59,7 +59,10 @@ class Adapter:
             return [None] * len(paths_and_leaves)
         if callable(self.roles):
             return [self.roles(_name(path), leaf) for path, leaf in paths_and_leaves]
-        return jax.tree.structure(tree).flatten_up_to(self.roles)
+        # Under optax.masked the roles still cover what is masked out.
+        nodes, treedef = jax.tree.flatten(tree, is_leaf=_is_masked)
+        roles = zip(nodes, treedef.flatten_up_to(self.roles), strict=True)
+        return [role for node, role in roles if not _is_masked(node)]
 
     def dtype_of(self, leaf: Any) -> jnp.dtype:
         """State dtype of a leaf: float32 for half precision, else the leaf's, unless given."""
@@ -91,20 +94,19 @@ class Adapter:
         leaves, treedef = jax.tree.flatten(updates)
         grads = [g.astype(self.dtype_of(g)) for g in leaves]
         decays = self._decays(plan, params)
-        finite = jnp.asarray([jnp.isfinite(jnp.sum(g * g)) for g in grads], bool)
         count = state.count + 1
         outputs, states = [], []
-        for number, array in enumerate(layout.gather(jnp, plan, grads)):
-            stack = plan.stacks[number]
+        arrays = layout.gather(jnp, plan, grads)
+        finite = layout.finite(jnp, plan, arrays)
+        for number, (stack, array) in enumerate(zip(plan.stacks, arrays, strict=True)):
             algorithm = _cast(self.algorithm_of(stack), array.dtype)
-            fine = finite[jnp.asarray(stack.owners)]
             output, new = stepping.step(
                 jnp,
                 algorithm,
                 state.stacks[number],
                 array,
-                live=fine,
-                finite=fine,
+                live=finite[number],
+                finite=finite[number],
                 decay=decays[number],
                 cond=functools.partial(_conditional, algorithm, count),
             )
@@ -144,6 +146,10 @@ def _cast(algorithm: Algorithm, dtype: Any) -> Algorithm:
     return dataclasses.replace(algorithm, **traced) if traced else algorithm
 
 
+def _is_masked(node: Any) -> bool:
+    return isinstance(node, optax.MaskedNode)
+
+
 def _name(path: Any) -> str:
     return "/".join(
         str(getattr(entry, "key", getattr(entry, "name", getattr(entry, "idx", entry))))
@@ -167,7 +173,8 @@ def precondition(
 
     Args:
       algorithm: see `matprec.algorithms`.
-      weight_decay: decoupled; lambda * W joins the direction, except for vectors.
+      weight_decay: decoupled; lambda * W joins the direction, except for the vectors of a matrix
+        algorithm.
       fallback: for tensors that are not matrices; None is `NAdamW()`.
       fallback_lr_scale: factor on the fallback's direction and decay.
       roles: a pytree of role names (`matprec.layout.ROLES`) like the parameters, or a callable

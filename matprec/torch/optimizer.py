@@ -25,7 +25,6 @@ class _GroupState:
 
     plan: layout.Plan
     stacks: list[dict[str, torch.Tensor]]
-    owners: list[torch.Tensor]
     count: int = 0
 
 
@@ -121,17 +120,18 @@ class MatrixOptimizer(torch.optim.Optimizer):
     def _step_group(self, group: dict[str, Any], mine: _GroupState) -> None:
         params = group["params"]
         grads = [_gradient(param, _state_dtype(group, param)) for param in params]
-        norms = torch._foreach_norm(grads)  # type: ignore[attr-defined]
-        norms = torch.stack([norm.to(params[0].device) for norm in norms])
-        finite = torch.isfinite(norms)
         present = [param.grad is not None for param in params]
-        live = finite if all(present) else finite & torch.tensor(present, device=finite.device)
         mine.count += 1
         algorithms = settings.build(self.algorithm_class, group)
         decays = self._decays(group, mine.plan)
         outputs = []
-        for number, array in enumerate(layout.gather(xp, mine.plan, grads)):
-            stack, owners = mine.plan.stacks[number], mine.owners[number]
+        arrays = layout.gather(xp, mine.plan, grads)
+        finite = layout.finite(xp, mine.plan, arrays)
+        for number, (stack, array) in enumerate(zip(mine.plan.stacks, arrays, strict=True)):
+            live = finite[number]
+            if not all(present):
+                mine_present = [present[owner] for owner in stack.owners]
+                live = live & torch.tensor(mine_present, device=array.device)
             algorithm = algorithms[stack.elementwise]
             due = not algorithm.elementwise and stepping.is_due(algorithm, mine.count)
             output, mine.stacks[number] = stepping.step(
@@ -139,8 +139,8 @@ class MatrixOptimizer(torch.optim.Optimizer):
                 algorithm,
                 mine.stacks[number],
                 array,
-                live=live[owners].to(array.device),
-                finite=finite[owners].to(array.device),
+                live=live,
+                finite=finite[number],
                 decay=decays[number],
                 cond=_run if due else _keep,
             )
@@ -196,12 +196,8 @@ class MatrixOptimizer(torch.optim.Optimizer):
                 stepping.init(xp, algorithms[stack.elementwise], array)
                 for stack, array in zip(plan.stacks, layout.gather(xp, plan, zeros), strict=True)
             ]
-            mine = self._groups[number] = _GroupState(plan, stacks, self._owners(plan, group))
+            mine = self._groups[number] = _GroupState(plan, stacks)
         return mine
-
-    def _owners(self, plan: layout.Plan, group: dict[str, Any]) -> list[torch.Tensor]:
-        device = group["params"][0].device
-        return [torch.tensor(stack.owners, device=device) for stack in plan.stacks]
 
     def counters(self) -> dict[str, float]:
         """Totals of `failed_roots` and `skipped_updates`; waits for the device."""
@@ -227,12 +223,15 @@ class MatrixOptimizer(torch.optim.Optimizer):
         """Load what `state_dict` gave, for any stack size; dtypes stay as saved.
 
         Raises:
-          ValueError: groups, parameters or their matrices differ in number.
+          ValueError: groups, parameters or their matrices differ in number, or the dict is of
+            another kind of optimizer.
         """
+        if any("count" not in group for group in state_dict["param_groups"]):
+            raise ValueError("not a state dict of a matprec optimizer: a group has no 'count'")
         super().load_state_dict(state_dict | {"state": {}})
         index = 0
         for number, group in enumerate(self.param_groups):
-            count = group.pop("count", 0)
+            count = group.pop("count")
             places = range(index, index + len(group["params"]))
             index += len(group["params"])
             self._groups[number] = None
@@ -247,7 +246,7 @@ class MatrixOptimizer(torch.optim.Optimizer):
             ]
             plan = self._plan(group)
             stacks = layout.import_state(xp, plan, exported)
-            self._groups[number] = _GroupState(plan, stacks, self._owners(plan, group), count)
+            self._groups[number] = _GroupState(plan, stacks, count)
 
     def __getstate__(self) -> dict[str, Any]:
         return super().__getstate__() | {"_groups": self._groups}

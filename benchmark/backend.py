@@ -1,0 +1,108 @@
+"""What differs between the frameworks for a runner: waiting for the device, compiling, threads.
+
+Neither framework is imported before its backend is made, and a run makes one of them only.
+"""
+
+import functools
+import sys
+import time
+from typing import Any, Protocol
+
+from algoperf_api import random_utils
+
+FRAMEWORKS = ("jax", "pytorch")
+
+
+class Backend(Protocol):
+    @property
+    def random(self) -> random_utils.JaxRandom | random_utils.NumpyRandom:
+        """The generator of AlgoPerf's random states."""
+        ...
+
+    def wait(self, tree: Any) -> None:
+        """Returns when the device has finished computing every array of `tree`."""
+
+    def compile_seconds(self) -> float:
+        """Wall-clock seconds that this process has spent compiling so far."""
+        ...
+
+
+class JaxBackend:
+    def __init__(self) -> None:
+        import jax
+        import jax.monitoring
+
+        # AlgoPerf's settings; they are also the defaults of JAX 0.5 and later.
+        jax.config.update("jax_default_prng_impl", "threefry2x32")
+        jax.config.update("jax_threefry_partitionable", True)
+        self._block = jax.block_until_ready
+        self.random = random_utils.for_framework("jax")
+        self._compiled = UnionOfIntervals()
+        jax.monitoring.register_event_duration_secs_listener(self._on_duration)
+
+    def _on_duration(self, event: str, duration_secs: float, **_: Any) -> None:
+        # Tracing, lowering to MLIR and XLA's own compilation.
+        if event.startswith("/jax/core/compile/"):
+            end = time.perf_counter()
+            self._compiled.add(end - duration_secs, end)
+
+    def wait(self, tree: Any) -> None:
+        self._block(tree)
+
+    def compile_seconds(self) -> float:
+        return self._compiled.length
+
+
+class TorchBackend:
+    def __init__(self) -> None:
+        import torch
+
+        self._torch = torch
+        self.random = random_utils.for_framework("pytorch")
+
+    def wait(self, tree: Any) -> None:
+        del tree  # on a CPU PyTorch computes before it returns
+        if self._torch.cuda.is_available():
+            self._torch.cuda.synchronize()
+
+    def compile_seconds(self) -> float:
+        """What `torch.compile` has spent on forward and backward graphs; 0 without it."""
+        # Importing it takes seconds, and nothing was compiled where nobody has imported it.
+        dynamo = sys.modules.get("torch._dynamo.utils")
+        return float(dynamo.calculate_time_spent()["total_wall_time"]) if dynamo else 0.0
+
+
+class UnionOfIntervals:
+    """Length of a union of time intervals that arrive in the order of their ends.
+
+    JAX reports a duration for every nested trace as well as for the outer one; adding them up
+    would count the inner ones twice.
+    """
+
+    def __init__(self) -> None:
+        self._intervals: list[tuple[float, float]] = []
+        self.length = 0.0
+
+    def add(self, start: float, end: float) -> None:
+        while self._intervals and self._intervals[-1][1] > start:
+            last_start, last_end = self._intervals.pop()
+            self.length -= last_end - last_start
+            start = min(start, last_start)
+        self._intervals.append((start, end))
+        self.length += end - start
+
+
+@functools.cache
+def load(framework: str) -> Backend:
+    """The backend of `framework`, one per process: JAX's listeners cannot be taken away again."""
+    return {"jax": JaxBackend, "pytorch": TorchBackend}[framework]()
+
+
+def use_one_thread(framework: str) -> None:
+    """Tells PyTorch, which counts cores by itself, to use one thread. JAX sizes its pool by the
+    cores that the process may use (`cores.pin`)."""
+    if framework == "pytorch":
+        import torch
+
+        torch.set_num_threads(1)
+        torch.set_num_interop_threads(1)

@@ -1,0 +1,219 @@
+"""AlgoPerf's target-setting procedure, reduced: tune the baselines, repeat the best over seeds.
+
+AlgoPerf tunes four baselines with 200 points each and repeats the best one with 20 seeds. Here
+AdamW and NAdamW are tuned with fewer points, which both get, and everything is written down. Every
+run has a fixed number of steps, the horizon of its schedule, and stops at no target. Finished runs
+are kept, so that an interrupted setting goes on.
+"""
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import workloads_overrides
+from algoperf_api.spec import Workload
+from benchmark import metadata, search_space, submission, targets
+from benchmark.errors import UserError, one_line
+from benchmark.log import write_json
+from benchmark.plan import Options, import_workload
+from benchmark.progress import Reporter
+from benchmark.runs import Place, execute, plan_runs
+from benchmark.scoring import Target
+from benchmark.targets import SettingRun
+
+BASELINES = ("adamw", "nadamw")
+SEARCH_SPACE = Path(__file__).parent / "target_setting_space.json"
+LIST_LENGTH = 5  # points in a list of AlgoPerf's external tuning
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Setting:
+    """The flags of scripts/set_targets.py."""
+
+    workload: str
+    framework: str
+    experiment_dir: str
+    experiment_name: str
+    data_dir: str = "data"
+    tuning_search_space: str | None = None
+    num_trials: int = 10
+    num_seeds: int = 5
+    step_hint: int | None = None
+    eval_every_steps: int = 20
+    rng_seed: int = 0
+    overwrite: bool = False
+    jobs: int = 2
+
+    @property
+    def path(self) -> Path:
+        return Path(self.experiment_dir).expanduser() / self.experiment_name
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What `targets.json` holds, and the points of each baseline, best first."""
+
+    content: dict[str, Any]
+    points: dict[str, list[search_space.Point]]
+
+
+def targets_file(workload: str) -> Path:
+    """The `targets.json` beside a workload's modules."""
+    package = Path(workloads_overrides.__file__).parent
+    return (
+        package
+        / Path(workloads_overrides.WORKLOADS[workload]["workload_path"]).parent
+        / ("targets.json")
+    )
+
+
+def set_targets(setting: Setting, command: str, reporter: Reporter, place: Place) -> Outcome:
+    """Runs everything and computes the targets; writes no file outside the experiment's folder.
+
+    Raises:
+        UserError: a bad value, or runs that failed.
+        KeyboardInterrupt: after every child process has ended.
+    """
+    for name in ("num_trials", "num_seeds", "jobs", "step_hint"):
+        value = getattr(setting, name)
+        if value is not None and value < 1:
+            raise UserError(f"--{name}={value}; allowed: >= 1")
+    return _Procedure(setting, reporter, place).run(command)
+
+
+class _Procedure:
+    def __init__(self, setting: Setting, reporter: Reporter, place: Place) -> None:
+        self.setting = setting
+        self.reporter = reporter
+        self.place = place
+        self.workload: Workload = import_workload(setting.workload, setting.framework)
+        self.step_hint = setting.step_hint or self.workload.step_hint
+        self.horizon = round(targets.SETTING_SHARE * self.step_hint)
+        self.space = setting.tuning_search_space or SEARCH_SPACE
+        self.target = Target(setting.workload, self.workload.target_metric_name, 0.0)
+
+    def run(self, command: str) -> Outcome:
+        setting = self.setting
+        points = search_space.load(self.space, setting.num_trials, setting.rng_seed)
+        trials = self._search(points)
+        ranked = {name: targets.ranked(runs) for name, runs in trials.items()}
+        best = {name: runs[0] for name, runs in ranked.items()}
+        winner = targets.ranked([best[name] for name in BASELINES])[0]
+        winner_name = next(name for name in BASELINES if best[name] is winner)
+        self.reporter.note(
+            f"best baseline: {winner_name}, {self.target.metric} {winner.best('validation'):.4f}, "
+            f"{winner.hyperparameters}"
+        )
+        repeats = self._repeat("repeat", {winner_name: winner}, self.horizon)[winner_name]
+        found = targets.targets(repeats, self.step_hint)
+        races = self._repeat("race", best, self.step_hint)
+        content = {
+            **found,
+            "status": "measured",
+            "provenance": {
+                **self._facts(command),
+                "winner": {"baseline": winner_name, "hyperparameters": winner.hyperparameters},
+                "steps_to_target": {
+                    name: targets.spread(runs, found) for name, runs in races.items()
+                },
+                "repeats": [run.record() for run in repeats],
+                "search": {name: [run.record() for run in trials[name]] for name in BASELINES},
+            },
+        }
+        hyperparameters = {
+            name: [run.hyperparameters for run in runs] for name, runs in ranked.items()
+        }
+        return Outcome(content, hyperparameters)
+
+    def _search(self, points: list[search_space.Point]) -> dict[str, list[SettingRun]]:
+        """Every point with every baseline, one seed."""
+        requests = [
+            (name, self._options("search", name, points, 0, self.setting.rng_seed, self.horizon))
+            for name in BASELINES
+        ]
+        # A point may make training diverge: that is an outcome, not a failure of the procedure.
+        return self._execute("search", requests, may_fail=True)
+
+    def _repeat(
+        self, stage: str, best: dict[str, SettingRun], steps: int
+    ) -> dict[str, list[SettingRun]]:
+        """The best points over fresh seeds: the seed of the search has chosen them."""
+        requests = [
+            (name, self._options(stage, name, [run.hyperparameters], study, seed, steps))
+            for study in range(self.setting.num_seeds)
+            for seed in [self.setting.rng_seed + 1 + study]
+            for name, run in best.items()
+        ]
+        return self._execute(stage, requests, may_fail=False)
+
+    def _options(
+        self,
+        stage: str,
+        baseline: str,
+        points: list[search_space.Point],
+        study: int,
+        seed: int,
+        steps: int,
+    ) -> Options:
+        setting = self.setting
+        folder = setting.path / stage
+        folder.mkdir(parents=True, exist_ok=True)
+        space = folder / f"{baseline}_points.json"
+        write_json(space, points)
+        return Options(
+            workload=setting.workload,
+            framework=setting.framework,
+            submission_path=submission.path_of(baseline, setting.framework),
+            experiment_dir=str(folder / baseline),
+            experiment_name=f"study_{study}",
+            data_dir=setting.data_dir,
+            tuning_search_space=str(space),
+            num_tuning_trials=len(points),
+            rng_seed=seed,
+            max_global_steps=steps,
+            overwrite=setting.overwrite,
+            eval_every_steps=setting.eval_every_steps,
+            target_setting=True,
+            step_hint=steps,
+        )
+
+    def _execute(
+        self, stage: str, requests: Sequence[tuple[str, Options]], may_fail: bool
+    ) -> dict[str, list[SettingRun]]:
+        planned = [
+            (name, run)
+            for name, options in requests
+            for run in plan_runs(options, f"{stage} {name} seed {options.rng_seed}", self.place)
+        ]
+        self.reporter.note(f"{stage}: {len(planned)} runs, logs in {self.setting.path / stage}")
+        runs = [run for _, run in planned]
+        failed = execute(runs, self.setting.jobs, self.reporter, self.place)
+        if failed and not may_fail:
+            label, told = next(iter(failed.items()))
+            raise UserError(f"{len(failed)} runs failed; the first, {label}: {told}")
+        found: dict[str, list[SettingRun]] = {}
+        for name, run in planned:
+            found.setdefault(name, []).append(targets.read_run(run.folder, self.target))
+        return found
+
+    def _facts(self, command: str) -> dict[str, Any]:
+        setting = self.setting
+        collected = metadata.collect(self.workload, setting.framework, setting.rng_seed)
+        names = ("git_commit_hash", "git_uncommitted_changes", "os_platform", "python_version")
+        return {
+            "procedure": one_line(f"{__doc__} {targets.__doc__}"),
+            "command": command,
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+            "metric": self.target.metric,
+            "horizon_of_search_and_repeats": self.horizon,
+            **dataclasses.asdict(setting),
+            "tuning_search_space": os.path.relpath(self.space, self.place.root),
+            **{name: collected[name] for name in names if name in collected},
+            "cpu_model_name": collected["cpu_model_name"],
+            "cpu_count": collected["cpu_count"],
+            "cpu_cores_per_run": 1,
+            "versions": collected["versions"],
+        }

@@ -1,0 +1,87 @@
+"""Train one submission on one workload, with AlgoPerf's loop, clock and log files.
+
+Example: python scripts/run.py --workload=ogbg_small --framework=jax --submission_path=submissions/asgo/jax/submission.py --tuning_search_space=tuning_search_spaces/asgo.json --experiment_dir=experiments --experiment_name=first
+"""  # noqa: E501
+
+import dataclasses
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from absl import flags
+
+from benchmark import cores
+from benchmark.errors import GOES_ON, run_main
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_string("workload", None, "Name of the workload, such as ogbg_small.", required=True)
+flags.DEFINE_enum(
+    "framework", None, ["jax", "pytorch"], "The submission's framework.", required=True
+)
+flags.DEFINE_string(
+    "submission_path", None, "The submission's .py file, below the repository.", required=True
+)
+flags.DEFINE_string("experiment_dir", None, "Folder of all experiments.", required=True)
+flags.DEFINE_string("experiment_name", None, "Folder of this one.", required=True)
+flags.DEFINE_string("data_dir", "data", "Folder of the prepared data.")
+flags.DEFINE_enum(
+    "tuning_ruleset",
+    "external",
+    ["external", "self"],
+    "external: hyperparameters from --tuning_search_space; self: none, and 1.5 times the budget.",
+)
+flags.DEFINE_string("tuning_search_space", None, "JSON file: a list of points, or ranges.")
+flags.DEFINE_integer("num_tuning_trials", 1, "Points taken from the search space, one trial each.")
+flags.DEFINE_integer("hparam_start_index", None, "First trial to run, counted from 0.")
+flags.DEFINE_integer("hparam_end_index", None, "Trial to stop before, counted from 0.")
+flags.DEFINE_integer("rng_seed", None, "Random seed; without it one is drawn, and logged.")
+flags.DEFINE_integer("max_global_steps", None, "Stop after this many steps.")
+flags.DEFINE_boolean("overwrite", False, "Remove what these trials' folders hold already.")
+flags.DEFINE_integer(
+    "eval_every_steps",
+    None,
+    "Evaluate after step 1 and every so many steps instead of by the clock; for tests of "
+    "determinism and for target setting, not for timing.",
+)
+flags.DEFINE_boolean(
+    "target_setting", False, "Never stop at a target or at the budget (needs --max_global_steps)."
+)
+flags.DEFINE_integer(
+    "step_hint", None, "With --target_setting: schedule horizon instead of the workload's own."
+)
+flags.DEFINE_integer("cpu_core", None, "Keep to this core, with one thread.")
+flags.DEFINE_enum(
+    "progress",
+    "bar",
+    ["bar", "json", "none"],
+    "bar (plain lines where the output is no terminal), json lines, or none.",
+)
+flags.DEFINE_boolean(
+    "end_with_stdin", False, "End when standard input closes, as with the parent process."
+)
+
+
+def main() -> int:
+    if FLAGS.cpu_core is not None:
+        cores.pin(FLAGS.cpu_core)
+    # Only now: what these import sizes its thread pools by the cores it finds.
+    from benchmark import children, progress
+    from benchmark.plan import Options
+    from benchmark.run import run
+
+    if FLAGS.end_with_stdin:
+        children.end_with_stdin()
+    names = [field.name for field in dataclasses.fields(Options)]
+    options = Options(**{name: getattr(FLAGS, name) for name in names})
+    with progress.reporter(FLAGS.progress) as reporter:
+        results = run(options, reporter)
+    failed = [result for result in results if result.reason == "error"]
+    for result in failed:
+        print(f"error: {result.message}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    run_main(main, on_interrupt=GOES_ON)

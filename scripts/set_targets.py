@@ -1,0 +1,79 @@
+"""Measure a workload's targets and budget with tuned baselines, and write its targets.json.
+
+Example: python scripts/set_targets.py --workload=ogbg_small --step_hint=1000 --num_trials=10 --num_seeds=5
+"""  # noqa: E501
+
+import dataclasses
+import shlex
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from absl import flags
+
+from benchmark.errors import GOES_ON, UserError, run_main
+
+FLAGS = flags.FLAGS
+
+flags.DEFINE_string("workload", None, "Name of the workload, such as ogbg_small.", required=True)
+flags.DEFINE_enum("framework", "jax", ["jax", "pytorch"], "Framework of the runs.")
+flags.DEFINE_string("experiment_dir", "experiments", "Folder of all experiments.")
+flags.DEFINE_string("experiment_name", "set_targets", "Folder of this one.")
+flags.DEFINE_string("data_dir", "data", "Folder of the prepared data.")
+flags.DEFINE_string(
+    "tuning_search_space",
+    None,
+    "JSON file of the ranges that the baselines are tuned over, "
+    "default: benchmark/target_setting_space.json.",
+)
+flags.DEFINE_integer("num_trials", 10, "Points of the search, for each baseline.")
+flags.DEFINE_integer("num_seeds", 5, "Repetitions of the best point.")
+flags.DEFINE_integer(
+    "step_hint", None, "Schedule horizon of the workload; without it, the one that it has."
+)
+flags.DEFINE_integer("eval_every_steps", 20, "Resolution of steps to target.")
+flags.DEFINE_integer("rng_seed", 0, "Seed of the search; repetitions have the next ones.")
+flags.DEFINE_boolean("overwrite", False, "Run again what is finished.")
+flags.DEFINE_integer("jobs", 2, "Runs side by side, each on a core of its own.")
+flags.DEFINE_string("output", None, "File to write; without it, the workload's own targets.json.")
+flags.DEFINE_boolean(
+    "write_search_spaces",
+    False,
+    "Also write each baseline's five best points to tuning_search_spaces/<baseline>.json.",
+)
+
+
+def main() -> int:
+    from benchmark import progress, runs, submission, target_setting
+    from benchmark.log import write_json
+
+    if FLAGS.write_search_spaces and FLAGS.num_trials < target_setting.LIST_LENGTH:
+        raise UserError(
+            f"--write_search_spaces needs --num_trials >= {target_setting.LIST_LENGTH}, "
+            f"not {FLAGS.num_trials}"
+        )
+    names = [field.name for field in dataclasses.fields(target_setting.Setting)]
+    setting = target_setting.Setting(**{name: getattr(FLAGS, name) for name in names})
+    place = runs.Place()
+    command = shlex.join(["python", "scripts/set_targets.py", *sys.argv[1:]])
+    with progress.reporter() as reporter:
+        outcome = target_setting.set_targets(setting, command, reporter, place)
+    output = Path(FLAGS.output or target_setting.targets_file(FLAGS.workload))
+    write_json(output, outcome.content)
+    for name, value in outcome.content.items():
+        if name != "provenance":
+            print(f"{name}: {value}")
+    for name, race in outcome.content["provenance"]["steps_to_target"].items():
+        print(f"{name}: reached {race['reached']}, {race['steps_to_validation_target']}")
+    print(output)
+    if FLAGS.write_search_spaces:
+        for name, points in outcome.points.items():
+            path = submission.search_space_of(name, place.root)
+            write_json(path, points[: target_setting.LIST_LENGTH])
+            print(path)
+    return 0
+
+
+if __name__ == "__main__":
+    run_main(main, on_interrupt=GOES_ON)

@@ -1,0 +1,3 @@
+"""The fake repository's fixtures."""
+
+from fakes.fixtures import fake_root, quadratic, reports  # noqa: F401

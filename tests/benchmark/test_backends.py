@@ -1,0 +1,117 @@
+"""Waiting and compile seconds, with the real frameworks."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from algoperf_api import random_utils
+from benchmark import backend
+from benchmark.backend import UnionOfIntervals
+
+ROOT = Path(backend.__file__).parent.parent
+
+
+def test_jax_counts_compilation_once_and_execution_never():
+    jax_backend = backend.load("jax")
+
+    @jax.jit
+    def step(x):
+        for _ in range(20):
+            x = jnp.tanh(x @ x) + jax.jit(lambda y: jnp.sin(y) + 1)(x)  # nested traces
+        return x
+
+    x = jnp.ones((50, 50)) / 50
+    before, start = jax_backend.compile_seconds(), time.perf_counter()
+    step(x).block_until_ready()
+    first, wall = jax_backend.compile_seconds() - before, time.perf_counter() - start
+    assert 0.3 * wall < first <= wall
+
+    before = jax_backend.compile_seconds()
+    for _ in range(3):
+        step(x).block_until_ready()
+    assert jax_backend.compile_seconds() == before
+
+
+def test_jax_waits_for_every_array_of_a_tree():
+    slow = jax.jit(lambda x: jax.lax.fori_loop(0, 40, lambda _, y: y @ x, x))
+    x = jnp.eye(400)
+    slow(x).block_until_ready()
+    state = ({"count": 3, "array": slow(x)}, print, np.zeros(2), None)
+    backend.load("jax").wait(state)
+    assert state[0]["array"].is_ready()
+
+
+def test_jax_random_state_is_algoperfs():
+    backend.load("jax")
+    assert jax.config.jax_default_prng_impl == "threefry2x32"
+    assert jax.config.jax_threefry_partitionable
+
+
+def test_there_is_one_backend_per_process():
+    assert backend.load("jax") is backend.load("jax")
+    assert isinstance(backend.load("pytorch").random, random_utils.NumpyRandom)
+
+
+def test_torch_counts_torch_compile():
+    torch_backend = backend.load("pytorch")
+    before = torch_backend.compile_seconds()
+    start = time.perf_counter()
+    compiled = torch.compile(lambda x: torch.sin(x) + 1, backend="eager")
+    torch_backend.wait(compiled(torch.ones(3)))
+    wall = time.perf_counter() - start
+    spent = torch_backend.compile_seconds() - before
+    assert 0 < spent <= wall
+    compiled(torch.zeros(3))
+    assert torch_backend.compile_seconds() - before == spent
+
+
+def test_torch_without_compilation_counts_nothing_and_imports_neither_dynamo_nor_jax():
+    code = """
+import sys
+from benchmark import backend
+import torch
+torch_backend = backend.load("pytorch")
+torch_backend.wait(torch.ones(3) + 1)
+assert torch_backend.compile_seconds() == 0.0
+assert "torch._dynamo" not in sys.modules and "jax" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_the_runner_imports_no_framework_by_itself():
+    code = """
+import sys
+import benchmark.run, benchmark.compare, benchmark.target_setting
+assert not {"jax", "torch", "flax", "submissions", "matprec"} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 60), st.integers(1, 30)).map(lambda se: (se[0], se[0] + se[1])),
+        max_size=12,
+    )
+)
+def test_union_of_intervals_in_the_order_of_their_ends(intervals):
+    union = UnionOfIntervals()
+    for start, end in sorted(intervals, key=lambda interval: interval[1]):
+        union.add(start, end)
+    covered = {unit for start, end in intervals for unit in range(start, end)}
+    assert union.length == len(covered)
+
+
+def test_nested_intervals_count_once():
+    union = UnionOfIntervals()
+    for start, end in [(1.0, 2.0), (3.0, 4.0), (0.5, 5.0), (7.0, 8.0)]:
+        union.add(start, end)
+    assert union.length == pytest.approx(5.5)

@@ -1,0 +1,452 @@
+"""The loop and the clock, on a fake clock: what is timed, when it evaluates, when it stops."""
+
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from fakes.quadratic import FakeClock, QuadraticWorkload
+
+from algoperf_api import random_utils, spec
+from benchmark.log import MetricsLogger
+from benchmark.submission import Submission
+from benchmark.trial import Progress, Result, Rules, Trial
+
+STEP, PREPARE, EVAL, WAIT = 1.0, 0.25, 10.0, 0.0
+
+
+class FakeBackend:
+    """Counts what it is asked to wait for; `compiled` seconds are set by the test."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.random = random_utils.for_framework("pytorch")
+        self.clock = clock
+        self.compiled = 0.0
+        self.device_seconds = 0.0
+        self.waited_for: list[Any] = []
+
+    def wait(self, tree: Any) -> None:
+        self.waited_for.append(tree)
+        self.clock.advance(self.device_seconds)
+        self.device_seconds = 0.0
+
+    def compile_seconds(self) -> float:
+        return self.compiled
+
+
+class Bench:
+    """One trial on a fake clock. A step takes 1 s and moves x towards 0 by a tenth."""
+
+    def __init__(self, folder: Any, rules: Rules | None = None, **numbers: Any) -> None:
+        self.clock = FakeClock()
+        self.backend = FakeBackend(self.clock)
+        self.workload = QuadraticWorkload(clock=self.clock, eval_seconds=EVAL, **numbers)
+        self.rules = rules or Rules()
+        self.folder = folder
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+        self.shown: list[tuple[float, Progress]] = []
+        self.functions: dict[str, Any] = {
+            "get_batch_size": lambda name: 8,
+            "init_optimizer_state": self.init_optimizer_state,
+            "update_params": self.update_params,
+            "data_selection": self.data_selection,
+            "prepare_for_eval": self.prepare_for_eval,
+            "check_hyperparameters": None,
+        }
+
+    def run(self, rng: Any = (1, 2)) -> Result:
+        self.logger = MetricsLogger(self.folder)
+        self.trial = Trial(
+            self.workload,
+            "quadratic",
+            Submission(path="fake.py", **self.functions),
+            "the hyperparameters",
+            rules=self.rules,
+            backend=self.backend,
+            logger=self.logger,
+            data_dir="the data",
+            report=lambda shown: self.shown.append((self.clock(), shown)),
+            now=self.clock,
+        )
+        return self.trial.run(rng)
+
+    def rows(self) -> pd.DataFrame:
+        return pd.read_csv(self.folder / "eval_measurements.csv")
+
+    def init_optimizer_state(self, *arguments: Any) -> dict[str, int]:
+        self.calls.append(("init", {"arguments": arguments}))
+        self.clock.advance(100.0)  # set-up is not timed
+        return {"steps": 0}
+
+    def data_selection(self, *arguments: Any) -> Any:
+        self.calls.append(("data", {"arguments": arguments}))
+        self.clock.advance(STEP / 4)
+        return next(arguments[1])
+
+    def update_params(
+        self,
+        workload,
+        current_param_container,
+        current_params_types,
+        model_state,
+        hyperparameters,
+        batch,
+        loss_type,
+        optimizer_state,
+        eval_results,
+        global_step,
+        rng,
+    ):
+        self.calls.append(("update", locals()))
+        self.clock.advance(STEP / 4)
+        self.backend.device_seconds = STEP / 2  # asynchronous: done only when waited for
+        x = current_param_container["x"]
+        return {"steps": optimizer_state["steps"] + 1}, {"x": 0.9 * x}, model_state
+
+    def prepare_for_eval(self, **arguments: Any):
+        self.calls.append(("prepare", arguments))
+        self.backend.device_seconds = PREPARE
+        return (
+            arguments["optimizer_state"],
+            arguments["current_param_container"],
+            arguments["model_state"],
+        )
+
+    def called(self, name: str) -> list[dict[str, Any]]:
+        return [arguments for called, arguments in self.calls if called == name]
+
+
+UNREACHABLE = {"validation_target_value": 2.0, "test_target_value": 2.0}
+
+
+def test_first_evaluation_after_step_1_then_by_wall_time_since_the_last_one_ended(tmp_path):
+    bench = Bench(tmp_path, Rules(max_global_steps=8), eval_period_time_sec=3.0, **UNREACHABLE)
+    bench.run()
+    assert bench.workload.evaluated_at == [1, 4, 7, 8]
+
+
+def test_the_clock_runs_in_steps_and_preparation_and_stands_still_in_evaluation(tmp_path):
+    bench = Bench(tmp_path, Rules(max_global_steps=8), eval_period_time_sec=3.0, **UNREACHABLE)
+    result = bench.run()
+    rows = bench.rows()
+    expected = [1 * STEP + PREPARE, 4 * STEP + 2 * PREPARE, 7 * STEP + 3 * PREPARE]
+    np.testing.assert_allclose(rows["score"][:3], expected)
+    np.testing.assert_allclose(rows["accumulated_submission_time"], rows["score"])
+    np.testing.assert_allclose(rows["accumulated_eval_time"], [EVAL, 2 * EVAL, 3 * EVAL, 4 * EVAL])
+    np.testing.assert_allclose(
+        rows["total_duration"], rows["score"] + rows["accumulated_eval_time"]
+    )
+    assert result.accumulated_submission_time == pytest.approx(8 * STEP + 4 * PREPARE)
+
+
+def test_every_clock_reading_of_timed_work_waits_for_what_the_submission_returned(tmp_path):
+    """Half of a step's and all of a preparation's time passes on the device only."""
+    bench = Bench(tmp_path, Rules(max_global_steps=1))
+    result = bench.run()
+    assert result.accumulated_submission_time == pytest.approx(STEP + PREPARE)
+    assert bench.backend.device_seconds == 0.0
+    optimizer_states = [tree[0] for tree in bench.backend.waited_for]
+    assert {"steps": 0} in optimizer_states
+    assert {"steps": 1} in optimizer_states
+
+
+def test_budget_is_looked_at_only_where_an_evaluation_is_due(tmp_path):
+    bench = Bench(tmp_path, max_allowed_runtime_sec=5.0, eval_period_time_sec=3.0, **UNREACHABLE)
+    result = bench.run()
+    assert bench.workload.evaluated_at == [1, 4]
+    assert (result.reason, result.global_step) == ("budget", 7)
+    assert bench.trial.train_state["is_time_remaining"] is False
+
+
+def test_preparation_that_spends_the_budget_leaves_no_evaluation(tmp_path):
+    bench = Bench(tmp_path, max_allowed_runtime_sec=4.5, eval_period_time_sec=3.0, **UNREACHABLE)
+    assert bench.run().global_step == 4  # 4 steps and 2 preparations are 4.5 s
+    assert bench.workload.evaluated_at == [1]
+
+
+def test_self_tuning_has_one_and_a_half_times_the_budget(tmp_path):
+    rules = Rules(tuning_ruleset="self")
+    bench = Bench(tmp_path, rules, max_allowed_runtime_sec=6, eval_period_time_sec=3, **UNREACHABLE)
+    assert bench.run().reason == "budget"
+    assert bench.workload.evaluated_at == [1, 4, 7]  # 7.75 s of 9 s
+
+
+def test_stops_when_both_targets_are_met_not_at_the_first(tmp_path):
+    bench = Bench(
+        tmp_path,
+        eval_period_time_sec=1.0,
+        validation_target_value=0.7,
+        test_target_value=0.7,
+    )
+    result = bench.run()
+    rows = bench.rows()
+    validation_met = int(rows[rows["validation/accuracy"] >= 0.7]["global_step"].iloc[0])
+    assert result.reason == "targets_reached"
+    assert validation_met < result.global_step == int(rows["global_step"].iloc[-1])
+    assert (rows["test/accuracy"] >= 0.7).tolist() == [False] * (len(rows) - 1) + [True]
+
+
+def test_a_target_once_met_stays_met(tmp_path):
+    """The validation value falls again before the test target is met."""
+    bench = Bench(tmp_path, eval_period_time_sec=1.0)
+    values = iter([(0.95, 0.1), (0.1, 0.1), (0.1, 0.95)])
+
+    def eval_model(*_: Any) -> dict[str, float]:
+        validation, test = next(values)
+        return {"validation/accuracy": validation, "test/accuracy": test}
+
+    bench.workload.eval_model = eval_model
+    result = bench.run()
+    assert (result.reason, result.global_step) == ("targets_reached", 3)
+
+
+def test_max_global_steps_ends_with_an_evaluation(tmp_path):
+    bench = Bench(tmp_path, Rules(max_global_steps=3), eval_period_time_sec=50.0, **UNREACHABLE)
+    result = bench.run()
+    assert (result.reason, result.global_step) == ("max_global_steps", 3)
+    assert bench.workload.evaluated_at == [1, 3]
+    assert bench.trial.train_state["training_complete"] is True
+
+
+def test_a_submission_may_end_training_and_is_evaluated_once_more(tmp_path):
+    bench = Bench(tmp_path, eval_period_time_sec=50.0, **UNREACHABLE)
+    update = bench.update_params
+
+    def ends(**arguments: Any):
+        if arguments["global_step"] == 4:
+            raise spec.TrainingCompleteError
+        return update(**arguments)
+
+    bench.functions["update_params"] = ends
+    result = bench.run()
+    assert (result.reason, result.global_step) == ("submission_ended", 5)
+    assert bench.workload.evaluated_at == [1, 5]
+
+
+def test_targets_met_in_the_last_step_are_the_reason(tmp_path):
+    bench = Bench(
+        tmp_path, Rules(max_global_steps=1), validation_target_value=0.0, test_target_value=0.0
+    )
+    assert bench.run().reason == "targets_reached"
+
+
+def test_eval_every_steps_evaluates_by_steps_whatever_the_clock_says(tmp_path):
+    rules = Rules(max_global_steps=10, eval_every_steps=4)
+    bench = Bench(tmp_path, rules, eval_period_time_sec=0.0, **UNREACHABLE)
+    bench.run()
+    assert bench.workload.evaluated_at == [1, 4, 8, 10]
+
+
+def test_target_setting_stops_neither_at_targets_nor_at_the_budget(tmp_path):
+    rules = Rules(max_global_steps=9, eval_every_steps=3, target_setting=True)
+    numbers = {"validation_target_value": None, "test_target_value": None}
+    bench = Bench(tmp_path, rules, max_allowed_runtime_sec=2.0, **numbers)
+    result = bench.run()
+    assert (result.reason, result.global_step) == ("max_global_steps", 9)
+    assert bench.workload.evaluated_at == [1, 3, 6, 9]
+    assert bench.shown[-1][1].target is None
+    assert bench.shown[-1][1].seconds_left is None
+
+
+def test_random_states_are_split_in_the_harness_order(tmp_path):
+    bench = Bench(tmp_path, Rules(max_global_steps=2), eval_period_time_sec=0.0, **UNREACHABLE)
+    queue_rngs, model_rngs = [], []
+    build, init = bench.workload._build_input_queue, bench.workload.init_model_fn
+    bench.workload._build_input_queue = lambda rng, *a, **k: (
+        queue_rngs.append(rng) or build(rng, *a, **k)
+    )
+    bench.workload.init_model_fn = lambda rng: model_rngs.append(rng) or init(rng)
+    bench.run(rng=(3, 4))
+
+    random = random_utils.for_framework("pytorch")
+    data, optimizer, model, rest = random.split((3, 4), 4)
+    np.testing.assert_array_equal(queue_rngs, [data])
+    np.testing.assert_array_equal(bench.called("init")[0]["arguments"][4], optimizer)
+    np.testing.assert_array_equal(model_rngs, [model])
+    for step in range(2):
+        select, update, prepare, _ = random.split(random.fold_in(rest, step), 4)
+        np.testing.assert_array_equal(bench.called("data")[step]["arguments"][7], select)
+        np.testing.assert_array_equal(bench.called("update")[step]["rng"], update)
+        np.testing.assert_array_equal(bench.called("prepare")[step]["rng"], prepare)
+
+
+def test_the_submission_gets_algoperfs_arguments(tmp_path):
+    bench = Bench(tmp_path, Rules(max_global_steps=2), **UNREACHABLE)
+    bench.run()
+    workload, params, model_state, hyperparameters, _ = bench.called("init")[0]["arguments"]
+    assert workload is bench.workload
+    assert hyperparameters == "the hyperparameters"
+    assert (set(params), model_state) == ({"x"}, None)
+
+    arguments = bench.called("data")[1]["arguments"]
+    assert arguments[0] is bench.workload
+    assert arguments[2] == {"steps": 1}
+    assert (arguments[4], arguments[5], arguments[6]) == (None, "the hyperparameters", 1)
+
+    update = bench.called("update")[1]
+    assert update["loss_type"] is spec.LossType.MEAN_SQUARED_ERROR
+    assert update["current_params_types"] == {"x": spec.ParameterType.WEIGHT}
+    assert update["global_step"] == 1
+    assert update["batch"]["noise"].shape == (4,)
+
+    prepare = bench.called("prepare")[0]
+    assert prepare.keys() == update.keys() - {"self", "batch"}
+    assert prepare["global_step"] == 1  # counted after the step, as in the harness
+
+
+def test_eval_results_hold_the_steps_and_all_logged_values(tmp_path):
+    bench = Bench(tmp_path, Rules(max_global_steps=3), eval_period_time_sec=0.0, **UNREACHABLE)
+    bench.run()
+    results = bench.called("update")[2]["eval_results"]
+    assert [step for step, _ in results] == [1, 2, 3]  # the list goes on after the call
+    assert results[0][1].keys() >= {
+        "train/accuracy",
+        "validation/accuracy",
+        "test/accuracy",
+        "validation/num_examples",
+        "score",
+        "total_duration",
+        "accumulated_submission_time",
+        "accumulated_eval_time",
+        "accumulated_logging_time",
+        "accumulated_compile_time",
+        "global_step",
+        "preemption_count",
+    }
+    assert set(bench.rows().columns) == set(results[0][1])
+
+
+def test_train_state_is_handed_over_read_only_where_it_is_named(tmp_path):
+    bench = Bench(tmp_path, Rules(max_global_steps=3), eval_period_time_sec=0.0, **UNREACHABLE)
+    seen: list[Any] = []
+    update = bench.update_params
+
+    def with_state(*, train_state: Any, **arguments: Any):
+        seen.append((dict(train_state), train_state))
+        return update(**arguments)
+
+    bench.functions["update_params"] = with_state
+    bench.run()
+    first, second = seen[0][0], seen[1][0]
+    assert first == {
+        "validation_goal_reached": False,
+        "test_goal_reached": False,
+        "is_time_remaining": True,
+        "last_eval_time": 0,
+        "training_complete": False,
+        "accumulated_submission_time": 0,
+        "accumulated_eval_time": 0,
+        "accumulated_logging_time": 0,
+        "last_step_end_time": first["last_step_end_time"],
+    }
+    assert second["accumulated_submission_time"] == STEP + PREPARE
+    assert second["last_eval_time"] - first["last_step_end_time"] == STEP + PREPARE + EVAL
+    assert isinstance(seen[0][1], MappingProxyType)
+
+
+def test_prepare_for_eval_may_be_missing(tmp_path):
+    bench = Bench(tmp_path, Rules(max_global_steps=2))
+    bench.functions["prepare_for_eval"] = None
+    assert bench.run().accumulated_submission_time == pytest.approx(2 * STEP)
+
+
+def test_compile_seconds_are_counted_while_the_clock_runs_only(tmp_path):
+    bench = Bench(tmp_path, Rules(max_global_steps=2), eval_period_time_sec=0.0, **UNREACHABLE)
+    update, evaluate, init = bench.update_params, bench.workload.eval_model, None
+    init = bench.init_optimizer_state
+
+    def compiling(seconds: float, function: Any) -> Any:
+        def call(*positional: Any, **named: Any) -> Any:
+            bench.backend.compiled += seconds
+            return function(*positional, **named)
+
+        return call
+
+    bench.functions["update_params"] = compiling(0.5, update)
+    bench.functions["prepare_for_eval"] = compiling(0.25, bench.prepare_for_eval)
+    bench.functions["init_optimizer_state"] = compiling(8.0, init)
+    bench.workload.eval_model = compiling(16.0, evaluate)
+    result = bench.run()
+    assert result.compile_time == pytest.approx(2 * 0.5 + 2 * 0.25)
+    np.testing.assert_allclose(bench.rows()["accumulated_compile_time"], [0.75, 1.5])
+
+
+def test_measurements_end_with_the_score_and_hold_what_the_submission_logs(tmp_path):
+    bench = Bench(tmp_path, Rules(max_global_steps=2), eval_period_time_sec=50.0, **UNREACHABLE)
+    update = bench.update_params
+
+    def logs(**arguments: Any):
+        arguments["workload"].metrics_logger.append_scalar_metrics(
+            {"loss": 0.5}, arguments["global_step"]
+        )
+        return update(**arguments)
+
+    bench.functions["update_params"] = logs
+    result = bench.run()
+    rows = pd.read_csv(tmp_path / "measurements.csv")
+    assert rows["loss"].tolist()[0] == 0.5
+    last = rows.iloc[-1]
+    assert last["score"] == result.accumulated_submission_time
+    assert (last["global_step"], last["preemption_count"]) == (2, 0)
+    assert np.isnan(last["validation/accuracy"])
+    assert len(bench.rows()) == 2
+
+
+def test_progress_is_shown_at_most_twice_a_second_and_after_evaluations(tmp_path):
+    bench = Bench(tmp_path, Rules(max_global_steps=40), max_allowed_runtime_sec=80.0, **UNREACHABLE)
+    advance = bench.clock.advance
+    bench.clock.advance = lambda seconds: advance(seconds / 10)  # ten steps a second
+    bench.run()
+    times = [time for time, _ in bench.shown]
+    steps = [shown.step for _, shown in bench.shown]
+    evaluated = bench.workload.evaluated_at
+    assert set(evaluated) <= set(steps)
+    between = [
+        later - earlier
+        for earlier, later, step in zip(times, times[1:], steps[1:], strict=False)
+        if step not in evaluated
+    ]
+    assert between
+    assert min(between) >= 0.5
+
+
+def test_what_progress_shows(tmp_path):
+    rules = Rules(max_global_steps=10)
+    bench = Bench(tmp_path, rules, max_allowed_runtime_sec=40.0, **UNREACHABLE)
+    update = bench.update_params
+
+    def logs(**arguments: Any):
+        bench.logger.append_scalar_metrics({"loss": 0.25}, arguments["global_step"])
+        return update(**arguments)
+
+    bench.functions["update_params"] = logs
+    bench.run()
+    first = bench.shown[0][1]
+    assert (first.step, first.loss) == (1, 0.25)
+    assert first.metric == bench.rows()["validation/accuracy"][0]
+    assert first.target == 2.0
+    assert first.done == pytest.approx(0.1)  # of the steps; of the budget it is less
+    assert first.seconds_left == pytest.approx(40 - STEP - PREPARE)
+    text = str(first)
+    for part in ("step 1 ", "loss 0.2500", "validation 0.", "of 2.0000", "39 s left"):
+        assert part in text
+    assert bench.shown[-1][1].done == 1.0
+
+
+def test_what_a_submission_raises_comes_through_and_the_result_says_how_far_it_got(tmp_path):
+    bench = Bench(tmp_path, eval_period_time_sec=50.0)
+    update = bench.update_params
+
+    def fails(**arguments: Any):
+        if arguments["global_step"] == 3:
+            raise FloatingPointError("not finite")
+        return update(**arguments)
+
+    bench.functions["update_params"] = fails
+    with pytest.raises(FloatingPointError):
+        bench.run()
+    result = bench.trial.result("finished", "error", "not finite")
+    assert (result.global_step, result.reason) == (3, "error")
+    assert str(result) == "error at step 3: not finite"
+    assert result.accumulated_submission_time == pytest.approx(3 * STEP + PREPARE)

@@ -1,0 +1,64 @@
+"""What `matprec.jax` shows to the world: signatures, documentation, examples, and its imports."""
+
+import doctest
+import inspect
+import re
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import matprec.jax
+from matprec import settings
+from matprec.algorithms import ASGO, NAdamW, Shampoo
+
+ALIASES = {"asgo": ASGO, "shampoo": Shampoo, "nadamw": NAdamW}
+
+
+@pytest.mark.parametrize("name", ALIASES)
+def test_signature(name):
+    alias = getattr(matprec.jax, name)
+    parameters = inspect.signature(alias).parameters
+    assert list(parameters)[:2] == ["learning_rate", "weight_decay"]
+    defaults = {key: parameter.default for key, parameter in parameters.items()}
+    assert defaults.items() >= settings.hyperparameters(ALIASES[name]).items()
+    assert defaults["weight_layout"] == "in_out"
+    assert {"roles", "max_dim", "stack_bytes", "state_dtype"} <= set(parameters)
+    assert ("fallback" in parameters) == (name != "nadamw")
+    assert alias.__name__ == name
+    if name != "nadamw":
+        assert set(matprec.jax.STATIC_ARGS) <= set(parameters)
+
+
+@pytest.mark.parametrize("name", ALIASES)
+def test_documentation(name):
+    documentation = inspect.getdoc(getattr(matprec.jax, name)) or ""
+    assert documentation.startswith(f"{ALIASES[name].__name__} as an optax optimizer.")
+    for part in ("Args:", "Returns:", "Raises:", "U_t", "inject_hyperparams"):
+        assert part in documentation
+
+
+def test_example():
+    result = doctest.testmod(matprec.jax)
+    assert result.attempted > 5
+    assert result.failed == 0
+
+
+def test_importing_brings_no_torch():
+    code = "import sys, matprec.jax; print('torch' in sys.modules, 'matprec.torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]
+
+
+@pytest.mark.parametrize("name", ["asgo", "shampoo"])
+def test_products_are_computed_in_full_precision(name):
+    """On accelerators the default would be TF32 or bf16."""
+    optimizer = getattr(matprec.jax, name)(0.1)
+    params = {"w": jnp.ones((3, 4))}
+    jaxpr = str(jax.make_jaxpr(optimizer.update)(params, optimizer.init(params), params))
+    products = len(re.findall(r"dot_general\[", jaxpr))
+    highest = len(re.findall(r"precision=\(Precision\.HIGHEST, Precision\.HIGHEST\)", jaxpr))
+    assert products == highest
+    assert products >= 3

@@ -1,0 +1,233 @@
+"""The order of a step's parts, what a conditional carries, and matrices that sit a step out."""
+
+import dataclasses
+from typing import Any, ClassVar
+
+import array_api_compat.numpy as xp
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from matprec import linalg
+from matprec import step as stepping
+from matprec.algorithms import ASGO, Algorithm, MatrixAlgorithm, NAdamW, Shampoo
+
+SHAPE = (3, 4)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Recorder(MatrixAlgorithm):
+    """Counts in its state what was done to it; `log` lists the calls."""
+
+    log: Any = None
+
+    refreshed: ClassVar = ("basis",)
+
+    def __post_init__(self):
+        pass
+
+    def init(self, xp, grads):
+        zeros = xp.zeros_like(grads)
+        return {"seen": zeros, "basis": zeros, "basis_saw": zeros}
+
+    def accumulate(self, xp, state, grads):
+        self.log.append("accumulate")
+        return state | {"seen": state["seen"] + 1.0}
+
+    def refresh(self, xp, state, grads):
+        self.log.append("refresh")
+        ok = xp.all(grads >= 0, axis=(1, 2))
+        return linalg.accept(xp, state, {"basis": state["seen"]}, ok)
+
+    def direction(self, xp, state, grads, decay):
+        self.log.append("direction")
+        return grads + state["basis"], state | {"basis_saw": state["basis"]}
+
+
+class Before(Recorder):
+    refresh_at: ClassVar = "before"
+
+
+class After(Recorder):
+    refresh_at: ClassVar = "after"
+
+
+class End(Recorder):
+    refresh_at: ClassVar = "end"
+
+
+class Never(Recorder):
+    refresh_at: ClassVar = "never"
+
+
+def ones(batch=2):
+    return np.ones((batch, *SHAPE))
+
+
+def run(function, carry):
+    return function(carry)
+
+
+def keep(function, carry):
+    return carry
+
+
+def step(algorithm, state, grads, *, live=None, finite=None, decay=None, cond=run):
+    everywhere = np.ones(len(grads), bool)
+    return stepping.step(
+        xp,
+        algorithm,
+        state,
+        grads,
+        live=everywhere if live is None else np.array(live),
+        finite=everywhere if finite is None else np.array(finite),
+        decay=decay,
+        cond=cond,
+    )
+
+
+@pytest.mark.parametrize(
+    ("cls", "log", "basis", "saw"),
+    [
+        (Before, ["refresh", "accumulate", "direction"], 0, 0),
+        (After, ["accumulate", "refresh", "direction"], 1, 1),
+        (End, ["accumulate", "direction", "refresh"], 1, 0),
+        (Never, ["accumulate", "direction"], 0, 0),
+    ],
+)
+def test_order(cls, log, basis, saw):
+    algorithm = cls(log=[])
+    state = stepping.init(xp, algorithm, ones())
+    update, state = step(algorithm, state, ones())
+    assert algorithm.log == log
+    np.testing.assert_array_equal(state["basis"], basis)
+    np.testing.assert_array_equal(state["basis_saw"], saw)
+    np.testing.assert_array_equal(update, 1 + saw)
+    np.testing.assert_array_equal(state["last_refresh"], 0 if cls is Never else 1)
+
+
+@pytest.mark.parametrize("cls", [Before, After, End])
+def test_a_conditional_carries_what_a_refresh_changes_and_nothing_else(cls):
+    carried = []
+
+    def cond(function, carry):
+        carried.append(set(carry))
+        assert set(function(carry)) == set(carry)
+        return carry
+
+    algorithm = cls(log=[])
+    _, state = step(algorithm, stepping.init(xp, algorithm, ones()), ones(), cond=cond)
+    assert carried == [{"basis", "last_refresh", "failed_roots"}]
+    np.testing.assert_array_equal(state["last_refresh"], 0)
+
+
+def test_refused_refreshes_are_counted_and_leave_last_refresh():
+    algorithm = After(log=[])
+    state = stepping.init(xp, algorithm, ones())
+    for sign in ([1, 1], [1, -1], [-1, 1]):
+        _, state = step(algorithm, state, ones() * np.array(sign)[:, None, None])
+    np.testing.assert_array_equal(state["last_refresh"], [2, 3])
+    np.testing.assert_array_equal(state["failed_roots"], [1, 1])
+    np.testing.assert_array_equal(state["basis"][:, 0, 0], [2, 3])
+    np.testing.assert_array_equal(state["t"], [3, 3])
+
+
+@pytest.mark.parametrize(
+    "algorithm",
+    [ASGO(refresh_every=1), Shampoo(refresh_every=1), Shampoo(momentum=0.5), NAdamW()],
+    ids=["asgo", "shampoo", "shampoo ball", "nadamw"],
+)
+def test_matrices_that_are_not_live_keep_their_state(algorithm):
+    rng = np.random.default_rng(0)
+    state = stepping.init(xp, algorithm, ones(3))
+    _, state = step(algorithm, state, rng.normal(size=(3, *SHAPE)))
+    grads, decay = rng.normal(size=(2, 3, *SHAPE))
+    full, complete = step(algorithm, state, grads, decay=decay)
+    bad = grads.copy()
+    bad[1] = np.nan
+    update, after = step(
+        algorithm, state, bad, live=[True, False, False], finite=[True, False, True], decay=decay
+    )
+    np.testing.assert_array_equal(update[1:], 0)
+    np.testing.assert_array_equal(update[0], full[0])
+    for key, value in after.items():
+        np.testing.assert_array_equal(value[0], complete[key][0])
+        if key != "skipped_updates":
+            np.testing.assert_array_equal(value[1:], state[key][1:])
+    np.testing.assert_array_equal(after["skipped_updates"], [0, 1, 0])
+    np.testing.assert_array_equal(after["t"], [2, 1, 1])
+
+
+def test_decay_is_added_once():
+    grads, decay = np.random.default_rng(0).normal(size=(2, 2, *SHAPE))
+    for algorithm in (ASGO(), Shampoo(), NAdamW()):
+        state = stepping.init(xp, algorithm, grads)
+        plain, _ = step(algorithm, state, grads)
+        decayed, _ = step(algorithm, state, grads, decay=decay)
+        np.testing.assert_allclose(decayed, plain + decay, rtol=1e-14)
+    inside = Shampoo(momentum=0.5)
+    assert inside.decay_inside
+    state = stepping.init(xp, inside, grads)
+    plain, _ = step(inside, state, grads)
+    decayed, after = step(inside, state, grads, decay=decay)
+    np.testing.assert_allclose(decayed, plain + 0.75 * decay, rtol=1e-13)
+    assert np.max(np.abs(after["heavy_ball"])) > 0
+
+
+def test_initial_state():
+    for algorithm, keys in (
+        (ASGO(), {"momentum", "statistics", "root"}),
+        (Shampoo(), {"filtered", "left", "right", "left_root", "right_root", "second_moment"}),
+        (Shampoo(graft="sgd"), {"filtered", "left", "right", "left_root", "right_root"}),
+        (NAdamW(), {"mean", "second_moment"}),
+    ):
+        state = stepping.init(xp, algorithm, ones(2).astype(np.float32))
+        assert set(state) == keys | set(stepping.COUNTERS)
+        for key, value in state.items():
+            assert value.dtype == np.float32
+            assert len(value) == 2
+            identity = key.endswith("root")
+            np.testing.assert_array_equal(value[1], np.eye(value.shape[-1]) if identity else 0)
+    # The documented numbers of state elements for a 3 x 4 matrix, m n = 12 and d = 3.
+    sizes = {ASGO(): 12 + 2 * 9, Shampoo(): 24 + 2 * 25, NAdamW(): 24, Shampoo(graft="sgd"): 62}
+    sizes[Shampoo(momentum=0.5)] = 36 + 2 * 25
+    for algorithm, size in sizes.items():
+        state = stepping.init(xp, algorithm, ones(1))
+        assert sum(x.size for key, x in state.items() if key not in stepping.COUNTERS) == size
+
+
+def test_totals():
+    states = [
+        {"failed_roots": np.array([1.0, 2.0]), "skipped_updates": np.array([0.0, 4.0])},
+        {"failed_roots": np.array([5.0]), "skipped_updates": np.array([0.0])},
+    ]
+    assert stepping.totals(states) == {"failed_roots": 8, "skipped_updates": 4}
+    assert stepping.totals([]) == {"failed_roots": 0, "skipped_updates": 0}
+
+
+def test_is_due():
+    def due(start, every):
+        algorithm = ASGO(start_step=start, refresh_every=every)
+        python = [bool(stepping.is_due(algorithm, t)) for t in range(1, 11)]
+        traced = jax.jit(lambda t: stepping.is_due(algorithm, t))(jnp.arange(1, 11))
+        np.testing.assert_array_equal(traced, python)
+        return [t for t in range(1, 11) if python[t - 1]]
+
+    assert due(1, 1) == list(range(1, 11))
+    assert due(1, 4) == [1, 5, 9]
+    assert due(3, 3) == [3, 6, 9]
+    assert due(7, 2) == [7, 9]
+    assert due(11, 1) == []
+
+
+def test_the_base_class_has_no_mathematics():
+    algorithm = Algorithm()
+    for call in (
+        lambda: algorithm.init(xp, ones()),
+        lambda: algorithm.accumulate(xp, {}, ones()),
+        lambda: algorithm.refresh(xp, {}, ones()),
+        lambda: algorithm.direction(xp, {}, ones(), None),
+    ):
+        with pytest.raises(NotImplementedError):
+            call()

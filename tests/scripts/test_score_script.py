@@ -1,0 +1,143 @@
+"""scripts/score.py as a user runs it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from log_trees import gold, hits_at, race, trial_dir, write_trial
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def score(*flags: str, cwd: Path = REPOSITORY) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(REPOSITORY / "scripts" / "score.py"), *flags]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120)
+
+
+@pytest.fixture
+def logs(tmp_path: Path) -> Path:
+    return race(tmp_path / "logs", {"adamw": [4, 4], "shampoo": [2, 2], "asgo": [1, 3]})
+
+
+def test_prints_the_table_and_writes_the_report(logs: Path):
+    done = score(f"--submission_directory={logs}")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    lines = done.stdout.splitlines()
+    assert [line.split()[0] for line in lines[3:6]] == ["asgo", "shampoo", "adamw"]
+    assert lines[-1].startswith(f"Report: {logs}/report/report.html")
+    assert (logs / "report" / "report.html").is_file()
+    assert json.loads((logs / "report" / "scores.json").read_text())["scores"]["asgo"] == 1.0
+
+
+def test_works_from_any_folder_and_with_a_relative_path(logs: Path):
+    done = score("--submission_directory=logs", "--output_dir=out", cwd=logs.parent)
+    assert done.returncode == 0, done.stderr
+    assert (logs.parent / "out" / "report.html").is_file()
+    assert not (logs / "report").exists()
+
+
+def test_flags_reach_the_scoring(logs: Path):
+    out = logs.parent / "out"
+    done = score(
+        f"--submission_directory={logs}",
+        f"--output_dir={out}",
+        "--num_studies=1",
+        "--num_trials=1",
+        "--baselines=asgo",
+        "--exclude_submissions=adamw",
+    )
+    assert done.returncode == 0, done.stderr
+    data = json.loads((out / "scores.json").read_text())
+    assert list(data["scores"]) == ["asgo", "shampoo"]
+    assert data["num_studies"] == 1
+    assert data["time_ratios"] == {"asgo": {"asgo": {"toy": 1.0}, "shampoo": {"toy": 2.0}}}
+    assert "warning: asgo, toy: of 2 studies only the first 1 count" in done.stderr
+
+
+def test_include_and_exclude(logs: Path):
+    done = score(
+        f"--submission_directory={logs}",
+        "--include_submissions=adamw,asgo",
+        "--exclude_submissions=asgo",
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads((logs / "report" / "scores.json").read_text())["scores"] == {"adamw": 1.0}
+
+
+def test_targets_file(tmp_path: Path):
+    folder = gold() / "edge_cases" / "e01_plain_ratios"
+    done = score(
+        f"--submission_directory={folder / 'logs'}",
+        f"--workload_targets={folder / 'workload_targets.json'}",
+        f"--output_dir={tmp_path}",
+        "--baselines=a",
+    )
+    assert done.returncode == 0, done.stderr
+    wanted = json.loads((folder / "expected.json").read_text())["rules"]["scores_exact_integral"]
+    assert json.loads((tmp_path / "scores.json").read_text())["scores"] == pytest.approx(wanted)
+
+
+def test_many_warnings_are_summed_up(tmp_path: Path):
+    for study in range(13):
+        write_trial(trial_dir(tmp_path, "a", study=study), hits_at(1))
+        (trial_dir(tmp_path, "a", study=study) / "meta_data_0.json").write_text("{")
+    write_trial(trial_dir(tmp_path, "a", study=13), hits_at(1))
+    done = score(f"--submission_directory={tmp_path}", "--baselines=a")
+    assert done.returncode == 0, done.stderr
+    warnings = done.stderr.splitlines()
+    assert len(warnings) == 11
+    assert warnings[0].startswith("warning: a/study_0/toy_jax/trial_1/meta_data_0.json: ")
+    assert warnings[-1] == "warning: 3 more, all of them in the report"
+    assert (tmp_path / "report" / "report.html").read_text().count("meta_data_0.json") == 13
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        ([], "--submission_directory"),
+        (["--submission_directory=/does/not/exist"], "/does/not/exist: no such directory"),
+        (["--submission_directory={tmp}"], "no logs found, expected"),
+        (["--submission_directory={logs}", "--num_studies=0"], "--num_studies=0"),
+        (["--submission_directory={logs}", "--no_such_flag=1"], "no_such_flag"),
+        (["--submission_directory={logs}", "--framework=tensorflow"], "<jax|pytorch>"),
+        (
+            ["--submission_directory={logs}", "--framework=pytorch"],
+            "framework pytorch; there are j",
+        ),
+        (["--submission_directory={logs}", "--include_submissions=x"], "there are adamw, asgo, sh"),
+        (
+            ["--submission_directory={logs}", "--exclude_submissions=x"],
+            "--exclude_submissions=x: n",
+        ),
+        (
+            ["--submission_directory={logs}", "--exclude_submissions=adamw,asgo,shampoo"],
+            "--exclude_submissions leaves no submission to score",
+        ),
+        (["--submission_directory={logs}", "--workload_targets=/nope.json"], "/nope.json: No such"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(
+    logs: Path, tmp_path: Path, flags: list[str], told: str
+):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    done = score(*(flag.format(logs=logs, tmp=empty) for flag in flags))
+    assert done.returncode == 2
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert told in line
+    assert not (logs / "report").exists()
+
+
+def test_help_starts_with_what_it_does_and_an_example():
+    done = score("--help")
+    assert done.returncode == 0
+    lines = [line for line in done.stdout.splitlines() if line]
+    assert lines[0].startswith("Score a tree of logs by time to target: ")
+    assert lines[1].startswith("Example: python scripts/score.py --submission_directory=")
+    for flag in ("workload_targets", "num_studies", "num_trials", "baselines", "output_dir"):
+        assert f"--{flag}" in done.stdout

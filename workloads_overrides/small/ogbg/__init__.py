@@ -1,0 +1,1 @@
+"""`ogbg_small`: AlgoPerf's OGBG graph network, scaled down, on 30 labels of real molecules."""

@@ -1,0 +1,1 @@
+"""`ogbg_small` in PyTorch."""

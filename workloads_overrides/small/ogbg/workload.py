@@ -1,0 +1,213 @@
+"""`ogbg_small` without its framework: constants, targets, batches and evaluation."""
+
+import abc
+import itertools
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from algoperf_api import random_utils, spec
+
+from . import batching, dataset
+from .labels import NUM_LABELS
+from .metrics import split_metrics
+from .source import CHEMICALS
+
+Batch = dict[str, Any]
+
+# Written by the script that measures them; "status" says whether that has been done.
+_TARGETS = json.loads((Path(__file__).parent / "targets.json").read_text())
+
+
+class BaseOgbgSmallWorkload(spec.Workload):
+    """AlgoPerf's OGBG with smaller sizes and data; the loss and the metrics are its own.
+
+    A batch is what `batching.make_batch` returns, on the device: `inputs` (GraphsTuple),
+    `targets` and `weights`. Every batch of one queue has the same shapes.
+    """
+
+    num_outputs = NUM_LABELS
+    latent_dim = 64
+    hidden_dim = 64
+    num_message_passing_steps = 3
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._eval_batches: dict[tuple, list[Batch]] = {}
+
+    @property
+    def target_metric_name(self) -> str:
+        return "mean_average_precision"
+
+    @property
+    def validation_target_value(self) -> float:
+        return _TARGETS["validation_target_value"]
+
+    @property
+    def test_target_value(self) -> float:
+        return _TARGETS["test_target_value"]
+
+    def has_reached_validation_target(self, eval_result: dict[str, float]) -> bool:
+        value = eval_result[f"validation/{self.target_metric_name}"]
+        return value >= self.validation_target_value
+
+    def has_reached_test_target(self, eval_result: dict[str, float]) -> bool:
+        return eval_result[f"test/{self.target_metric_name}"] >= self.test_target_value
+
+    @property
+    def loss_type(self) -> spec.LossType:
+        """AlgoPerf's value for OGBG, although the loss is a sigmoid cross-entropy."""
+        return spec.LossType.SOFTMAX_CROSS_ENTROPY
+
+    @property
+    def num_train_examples(self) -> int:
+        return CHEMICALS.num_train
+
+    @property
+    def num_eval_train_examples(self) -> int:
+        return 1024
+
+    @property
+    def num_validation_examples(self) -> int:
+        return CHEMICALS.num_validation
+
+    @property
+    def num_test_examples(self) -> int:
+        return CHEMICALS.num_test
+
+    @property
+    def eval_batch_size(self) -> int:
+        return 256
+
+    @property
+    def train_mean(self) -> NoReturn:
+        raise NotImplementedError
+
+    @property
+    def train_stddev(self) -> NoReturn:
+        raise NotImplementedError
+
+    @property
+    def max_allowed_runtime_sec(self) -> int:
+        return _TARGETS["max_allowed_runtime_sec"]
+
+    @property
+    def eval_period_time_sec(self) -> int:
+        return _TARGETS["eval_period_time_sec"]
+
+    @property
+    def step_hint(self) -> int:
+        return _TARGETS["step_hint"]
+
+    def is_output_params(self, param_key: str) -> bool:
+        """Whether the key's path, joined by '/' or '.', goes through the module `decoder`."""
+        return "decoder" in re.split(r"[/.]", param_key)
+
+    def check_loss_shapes(self, *shapes: tuple[int, ...]) -> None:
+        """Raises ValueError unless labels, logits and mask are (graphs, labels), one shape.
+
+        The `loss_fn` of both frameworks returns AlgoPerf's three values: `summed` over all
+        measured labels, `n_valid_examples`, how many those are, and `per_example`, which here as
+        in AlgoPerf's OGBG is (graphs, labels). Label smoothing a turns a label y into
+        (1 - a) y + a / labels, as there.
+        """
+        if len(set(shapes)) != 1 or len(shapes[0]) != 2:
+            raise ValueError(
+                "labels, logits and mask must have one shape (graphs, labels), "
+                f"got {', '.join(str(tuple(shape)) for shape in shapes)}"
+            )
+
+    @property
+    @abc.abstractmethod
+    def _num_shards(self) -> int:
+        """Devices that a global batch is cut for."""
+
+    @abc.abstractmethod
+    def _place(self, molecules: dataset.Molecules, shards: Any, capacity: Any) -> Batch:
+        """This process's part of the global batch of `shards`, on its device."""
+
+    @abc.abstractmethod
+    def _eval_arrays(
+        self, params: Any, batch: Batch, model_state: Any, rng: Any
+    ) -> tuple[np.ndarray, ...]:
+        """Logits, losses, targets and weights of the global batch, each (graphs, 30)."""
+
+    def _build_input_queue(
+        self,
+        data_rng: Any,
+        split: str,
+        data_dir: str,
+        global_batch_size: int,
+        cache: bool | None = None,
+        repeat_final_dataset: bool | None = None,
+        num_batches: int | None = None,
+    ) -> Iterator[Batch]:
+        """Endless batches of split 'train', 'eval_train', 'validation' or 'test'.
+
+        The train stream is a pure function of `data_rng` and the batch size, and the same in
+        both frameworks; the other splits repeat the same batches in the same order.
+        `cache`, `repeat_final_dataset` and `num_batches` are ignored, as AlgoPerf's OGBG has none.
+        Raises DataError if the data is not there, ValueError for a batch size that the number
+        of devices does not divide or an unknown split.
+        """
+        del cache, repeat_final_dataset, num_batches
+        if split == "train":
+            return self._train_batches(data_rng, data_dir, global_batch_size)
+        num_examples = len(self._split_ids(dataset.load(data_dir), split))
+        return itertools.cycle(
+            self._get_eval_batches(split, num_examples, data_dir, global_batch_size)
+        )
+
+    def _train_batches(
+        self, data_rng: Any, data_dir: str, global_batch_size: int
+    ) -> Iterator[Batch]:
+        molecules = dataset.load(data_dir)
+        capacity = batching.shard_capacity(molecules, global_batch_size, self._num_shards)
+        shards = batching.train_shards(
+            molecules,
+            self._split_ids(molecules, "train"),
+            random_utils.seed_from_rng(data_rng),
+            capacity,
+            self._num_shards,
+        )
+        return (self._place(molecules, part, capacity) for part in shards)
+
+    def _get_eval_batches(
+        self, split: str, num_examples: int, data_dir: str, global_batch_size: int
+    ) -> list[Batch]:
+        """The batches of the split's first molecules, made and placed once."""
+        key = (split, num_examples, str(data_dir), global_batch_size)
+        if key not in self._eval_batches:
+            molecules = dataset.load(data_dir)
+            ids = self._split_ids(molecules, split)[:num_examples]
+            capacity = batching.shard_capacity(molecules, global_batch_size, self._num_shards)
+            shards = batching.eval_shards(molecules, ids, capacity, self._num_shards)
+            self._eval_batches[key] = [self._place(molecules, part, capacity) for part in shards]
+        return self._eval_batches[key]
+
+    def _split_ids(self, molecules: dataset.Molecules, split: str) -> range:
+        """The train split's first molecules stand for it in evaluations: the order is random."""
+        if split == "eval_train":
+            return molecules.split_range("train")[: self.num_eval_train_examples]
+        return molecules.split_range(split)
+
+    def _eval_model_on_split(
+        self,
+        split: str,
+        num_examples: int,
+        global_batch_size: int,
+        params: Any,
+        model_state: Any,
+        rng: Any,
+        data_dir: str,
+        global_step: int = 0,
+    ) -> dict[str, float]:
+        """`metrics.split_metrics` of the split's first `num_examples` molecules."""
+        del global_step
+        batches = self._get_eval_batches(split, num_examples, data_dir, global_batch_size)
+        parts = [self._eval_arrays(params, batch, model_state, rng) for batch in batches]
+        return split_metrics(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
