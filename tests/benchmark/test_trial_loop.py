@@ -13,7 +13,7 @@ from benchmark.log import MetricsLogger
 from benchmark.submission import Submission
 from benchmark.trial import Progress, Result, Rules, Trial
 
-STEP, PREPARE, EVAL, WAIT = 1.0, 0.25, 10.0, 0.0
+STEP, PREPARE, EVAL = 1.0, 0.25, 10.0
 
 
 class FakeBackend:
@@ -353,8 +353,8 @@ def test_prepare_for_eval_may_be_missing(tmp_path):
 
 def test_compile_seconds_are_counted_while_the_clock_runs_only(tmp_path):
     bench = Bench(tmp_path, Rules(max_global_steps=2), eval_period_time_sec=0.0, **UNREACHABLE)
-    update, evaluate, init = bench.update_params, bench.workload.eval_model, None
-    init = bench.init_optimizer_state
+    update, init = bench.update_params, bench.init_optimizer_state
+    evaluate = bench.workload.eval_model
 
     def compiling(seconds: float, function: Any) -> Any:
         def call(*positional: Any, **named: Any) -> Any:

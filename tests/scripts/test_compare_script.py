@@ -108,12 +108,7 @@ def running(command, race, fake_root):
     process.communicate()
 
 
-def finish_quickly(command, race, fake_root) -> subprocess.CompletedProcess[str]:
-    """The same command, with runs that end soon."""
-    return run(command("--max_global_steps=4"))
-
-
-def test_ctrl_c_ends_the_children_and_the_same_command_goes_on(running, command, race, fake_root):
+def test_ctrl_c_ends_the_children_and_the_same_command_goes_on(running, command, race):
     process, children = running
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=30)
@@ -125,7 +120,7 @@ def test_ctrl_c_ends_the_children_and_the_same_command_goes_on(running, command,
         path.parent.parent.parent.parent.name: path.read_text()
         for path in race.rglob("eval_measurements.csv")
     }
-    again = finish_quickly(command, race, fake_root)
+    again = run(command("--max_global_steps=4"))  # the same, but it ends soon
     assert again.returncode == 0, again.stderr
     for name, text in logged.items():
         aside = race / name / "study_0" / "quadratic_jax" / "interrupted_trial_1_1"
@@ -133,13 +128,11 @@ def test_ctrl_c_ends_the_children_and_the_same_command_goes_on(running, command,
     assert len(list(race.rglob("result.json"))) == 2
 
 
-def test_kill_9_ends_the_children_too_and_the_next_command_does_not_collide(
-    running, command, race, fake_root
-):
+def test_kill_9_ends_the_children_too_and_the_next_command_does_not_collide(running, command, race):
     process, children = running
     process.kill()
     process.communicate()
-    again = finish_quickly(command, race, fake_root)  # at once
+    again = run(command("--max_global_steps=4"))  # at once
     assert again.returncode == 0, again.stderr
     assert not [child for child in children if child.is_running()]
     assert len(list(race.rglob("result.json"))) == 2

@@ -207,6 +207,17 @@ def test_injected_hyperparameters_of_half_precision_parameters():
     assert set(jax.tree.leaves(dtypes(state_of(after).stacks))) == {"float32"}
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_injected_hyperparameters_do_not_promote_the_state(x64, name):
+    params = normal(0, {"a": (3, 4)}, "float64") | normal(0, {"b": (4, 5), "c": (4,)})
+    static = () if name == "nadamw" else STATIC_ARGS
+    injected = optax.inject_hyperparams(getattr(matprec.jax, name), static_args=static)(0.1)
+    state: Any = injected.init(params)
+    assert state.hyperparams["beta2"].dtype == jnp.float64
+    after = jax.eval_shape(injected.update, params, state, params)[1]
+    assert dtypes(after) == dtypes(state)
+
+
 def test_learning_rate_schedules():
     params, grads = normal(0, {"b": (4,)}), normal(1, {"b": (4,)})
     schedule = optax.piecewise_constant_schedule(1.0, {1: 0.5, 2: 0.0})

@@ -204,7 +204,7 @@ def test_frozen_parameters_are_left_alone(name):
     optimizer, plain = make(name, params), make(name, others[1:4] + others[5:])
     frozen = [0, 4]
     params[0].requires_grad_(False)
-    before = values(params)
+    before, versions = values(params), [params[index]._version for index in frozen]
 
     def drop(step, grads):
         for index in frozen:
@@ -220,6 +220,7 @@ def test_frozen_parameters_are_left_alone(name):
     rest = [i for i in range(len(params)) if i not in frozen]
     assert all(same([params[i] for i in rest], [others[i] for i in rest]))
     assert optimizer.counters()["skipped_updates"] == 0
+    assert [params[index]._version for index in frozen] == versions  # not even written to
     optimizer.zero_grad()
     moved = values(params)
     optimizer.step()  # no gradient at all

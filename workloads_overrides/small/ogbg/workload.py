@@ -24,7 +24,10 @@ _TARGETS = json.loads((Path(__file__).parent / "targets.json").read_text())
 
 
 class BaseOgbgSmallWorkload(spec.Workload):
-    """AlgoPerf's OGBG with smaller sizes and data; the loss and the metrics are its own.
+    """AlgoPerf's OGBG with smaller sizes and data, and with its loss and the names of its metrics.
+
+    Different on purpose: loss and accuracy are means over measured labels (`metrics`), a split is
+    evaluated whole whatever the batch size, and a target is reached at its value.
 
     A batch is what `batching.make_batch` returns, on the device: `inputs` (GraphsTuple),
     `targets` and `weights`. Every batch of one queue has the same shapes.
@@ -148,8 +151,8 @@ class BaseOgbgSmallWorkload(spec.Workload):
     ) -> Iterator[Batch]:
         """Endless batches of split 'train', 'eval_train', 'validation' or 'test'.
 
-        The train stream is a pure function of `data_rng` and the batch size, and the same in
-        both frameworks; the other splits repeat the same batches in the same order.
+        The train stream is a pure function of `data_rng`, the batch size and the number of
+        devices, and the same in both frameworks; the other splits repeat the same batches in the same order.
         `cache`, `repeat_final_dataset` and `num_batches` are ignored, as AlgoPerf's OGBG has none.
         Raises DataError if the data is not there, ValueError for a batch size that the number
         of devices does not divide or an unknown split.
