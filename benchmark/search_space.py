@@ -3,11 +3,12 @@
 import collections
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from benchmark.errors import UserError
+from benchmark.log import write_json
 
 Point = dict[str, Any]
 
@@ -45,6 +46,24 @@ def load(path: str | Path, num_trials: int, seed: int = 0) -> list[Point]:
             )
         return points[:num_trials]
     return _sampled_points(path, space, num_trials, seed)
+
+
+def check_list(path: str | Path, names: Iterable[str]) -> list[Point]:
+    """The points of a list whose hyperparameters are `names`, so that another may join them.
+
+    Raises:
+        UserError: the file is no such list.
+    """
+    points = _read(path)
+    names = set(names)
+    if not isinstance(points, list) or set(_listed_points(path, points)[0]) != names:
+        raise UserError(f"{path}: needs points of {', '.join(sorted(names))}, to put one first")
+    return points
+
+
+def replace_first(path: str | Path, point: Mapping[str, Any]) -> None:
+    """Writes `point` in place of the first one of a list, keeping the others."""
+    write_json(Path(path), [dict(point), *check_list(path, point)[1:]])
 
 
 def as_hyperparameters(point: Mapping[str, Any]) -> Any:

@@ -8,7 +8,7 @@ are kept, so that an interrupted setting goes on.
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,6 @@ from benchmark.targets import SettingRun
 
 BASELINES = ("adamw", "nadamw")
 SEARCH_SPACE = Path(__file__).parent / "target_setting_space.json"
-LIST_LENGTH = 5  # points in a list of AlgoPerf's external tuning
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,16 +47,21 @@ class Setting:
     jobs: int = 2
 
     @property
+    def space(self) -> str | Path:
+        """The file of ranges that the baselines are tuned over."""
+        return self.tuning_search_space or SEARCH_SPACE
+
+    @property
     def path(self) -> Path:
         return Path(self.experiment_dir).expanduser() / self.experiment_name
 
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What `targets.json` holds, and the points of each baseline, best first."""
+    """What `targets.json` holds, and the best point of each baseline."""
 
     content: dict[str, Any]
-    points: dict[str, list[search_space.Point]]
+    best: dict[str, search_space.Point]
 
 
 def targets_file(workload: str) -> Path:
@@ -81,10 +85,12 @@ def set_targets(setting: Setting, command: str, reporter: Reporter, place: Place
         value = getattr(setting, name)
         if value is not None and value < 1:
             raise UserError(f"--{name}={value}; allowed: >= 1")
-    return _Procedure(setting, reporter, place).run(command)
+    return Procedure(setting, reporter, place).run(command)
 
 
-class _Procedure:
+class Procedure:
+    """The stages of target setting; tuning another submission shares the first one."""
+
     def __init__(self, setting: Setting, reporter: Reporter, place: Place) -> None:
         self.setting = setting
         self.reporter = reporter
@@ -92,13 +98,12 @@ class _Procedure:
         self.workload: Workload = import_workload(setting.workload, setting.framework)
         self.step_hint = setting.step_hint or self.workload.step_hint
         self.horizon = round(targets.SETTING_SHARE * self.step_hint)
-        self.space = setting.tuning_search_space or SEARCH_SPACE
         self.target = Target(setting.workload, self.workload.target_metric_name, 0.0)
 
     def run(self, command: str) -> Outcome:
         setting = self.setting
-        points = search_space.load(self.space, setting.num_trials, setting.rng_seed)
-        trials = self._search(points)
+        points = search_space.load(setting.space, setting.num_trials, setting.rng_seed)
+        trials = self.search(dict.fromkeys(BASELINES, points))
         ranked = {name: targets.ranked(runs) for name, runs in trials.items()}
         best = {name: runs[0] for name, runs in ranked.items()}
         winner = targets.ranked([best[name] for name in BASELINES])[0]
@@ -114,7 +119,8 @@ class _Procedure:
             **found,
             "status": "measured",
             "provenance": {
-                **self._facts(command),
+                "procedure": one_line(f"{__doc__} {targets.__doc__}"),
+                **self.facts(command),
                 "winner": {"baseline": winner_name, "hyperparameters": winner.hyperparameters},
                 "steps_to_target": {
                     name: targets.spread(runs, found) for name, runs in races.items()
@@ -123,16 +129,13 @@ class _Procedure:
                 "search": {name: [run.record() for run in trials[name]] for name in BASELINES},
             },
         }
-        hyperparameters = {
-            name: [run.hyperparameters for run in runs] for name, runs in ranked.items()
-        }
-        return Outcome(content, hyperparameters)
+        return Outcome(content, {name: run.hyperparameters for name, run in best.items()})
 
-    def _search(self, points: list[search_space.Point]) -> dict[str, list[SettingRun]]:
-        """Every point with every baseline, one seed."""
+    def search(self, points: Mapping[str, list[search_space.Point]]) -> dict[str, list[SettingRun]]:
+        """Every point of every submission, with one seed, at the target-setting horizon."""
         requests = [
-            (name, self._options("search", name, points, 0, self.setting.rng_seed, self.horizon))
-            for name in BASELINES
+            (name, self._options("search", name, mine, 0, self.setting.rng_seed, self.horizon))
+            for name, mine in points.items()
         ]
         # A point may make training diverge: that is an outcome, not a failure of the procedure.
         return self._execute("search", requests, may_fail=True)
@@ -199,18 +202,17 @@ class _Procedure:
             found.setdefault(name, []).append(targets.read_run(run.folder, self.target))
         return found
 
-    def _facts(self, command: str) -> dict[str, Any]:
+    def facts(self, command: str) -> dict[str, Any]:
         setting = self.setting
         collected = metadata.collect(self.workload, setting.framework, setting.rng_seed)
         names = ("git_commit_hash", "git_uncommitted_changes", "os_platform", "python_version")
         return {
-            "procedure": one_line(f"{__doc__} {targets.__doc__}"),
             "command": command,
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
             "metric": self.target.metric,
             "horizon_of_search_and_repeats": self.horizon,
             **dataclasses.asdict(setting),
-            "tuning_search_space": os.path.relpath(self.space, self.place.root),
+            "tuning_search_space": os.path.relpath(setting.space, self.place.root),
             **{name: collected[name] for name in names if name in collected},
             "cpu_model_name": collected["cpu_model_name"],
             "cpu_count": collected["cpu_count"],

@@ -72,7 +72,8 @@ def layout_options(
     """
     if weight_layout not in get_args(layout.WeightLayout):
         raise ValueError(f"weight_layout={weight_layout!r} is not one of in_out, out_in")
-    if not (is_static(max_dim) and max_dim >= 1):
+    # `optax.inject_hyperparams` without static arguments makes it an array; NAdamW does not mind.
+    if not is_array(max_dim) and not (is_static(max_dim) and max_dim >= 1):
         raise ValueError(f"max_dim={max_dim!r} must be at least 1")
     if stack_bytes is not None and not (is_static(stack_bytes) and stack_bytes >= 1):
         raise ValueError(f"stack_bytes={stack_bytes!r} must be 'auto', None or at least 1")

@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from absl import flags
 
-from benchmark.errors import GOES_ON, UserError, run_main
+from benchmark.errors import GOES_ON, run_main
 
 FLAGS = flags.FLAGS
 
@@ -40,23 +40,22 @@ flags.DEFINE_string("output", None, "File to write; without it, the workload's o
 flags.DEFINE_boolean(
     "write_search_spaces",
     False,
-    "Also write each baseline's five best points to tuning_search_spaces/<baseline>.json.",
+    "Also put each baseline's best point first in tuning_search_spaces/<baseline>.json.",
 )
 
 
 def main() -> int:
-    from benchmark import progress, runs, submission, target_setting
+    from benchmark import progress, runs, search_space, submission, target_setting
     from benchmark.log import write_json
 
-    if FLAGS.write_search_spaces and FLAGS.num_trials < target_setting.LIST_LENGTH:
-        raise UserError(
-            f"--write_search_spaces needs --num_trials >= {target_setting.LIST_LENGTH}, "
-            f"not {FLAGS.num_trials}"
-        )
     names = [field.name for field in dataclasses.fields(target_setting.Setting)]
     setting = target_setting.Setting(**{name: getattr(FLAGS, name) for name in names})
     place = runs.Place()
     command = shlex.join(["python", "scripts/set_targets.py", *sys.argv[1:]])
+    if FLAGS.write_search_spaces:
+        points = search_space.load(setting.space, 1)
+        for name in target_setting.BASELINES:
+            search_space.check_list(submission.search_space_of(name, place.root), points[0])
     with progress.reporter() as reporter:
         outcome = target_setting.set_targets(setting, command, reporter, place)
     output = Path(FLAGS.output or target_setting.targets_file(FLAGS.workload))
@@ -68,9 +67,9 @@ def main() -> int:
         print(f"{name}: reached {race['reached']}, {race['steps_to_validation_target']}")
     print(output)
     if FLAGS.write_search_spaces:
-        for name, points in outcome.points.items():
+        for name, point in outcome.best.items():
             path = submission.search_space_of(name, place.root)
-            write_json(path, points[: target_setting.LIST_LENGTH])
+            search_space.replace_first(path, point)
             print(path)
     return 0
 

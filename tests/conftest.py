@@ -1,11 +1,11 @@
-"""Fixtures that several rooms' tests share. One thread per test process: workers share the cores."""
+"""Fixtures that several rooms' tests share. A test process has one thread."""
 
 import os
 
 for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
 
-import pytest
+import pytest  # noqa: E402
 
 
 @pytest.fixture

@@ -174,3 +174,19 @@ def test_bad_ranges(write, choice, told):
 def test_ranges_keep_to_what_a_name_allows(write):
     message = load_error(write({"beta1": {"min": 0.5, "max": 1.5, "scaling": "linear"}}))
     assert message == "FILE, beta1: beta1=1.5; allowed: a number, 0 <= beta < 1"
+
+
+def test_replace_first_keeps_the_other_points(tmp_path):
+    path = tmp_path / "space.json"
+    path.write_text(json.dumps([{"a": 1, "b": "x"}, {"a": 2, "b": "y"}]))
+    search_space.replace_first(path, {"b": "z", "a": 3})
+    assert json.loads(path.read_text()) == [{"a": 3, "b": "z"}, {"a": 2, "b": "y"}]
+
+
+@pytest.mark.parametrize("content", [[{"a": 1}], [{"a": 1, "b": 2, "c": 3}], {"a": {}}])
+def test_replace_first_refuses_a_list_of_other_names(tmp_path, content):
+    path = tmp_path / "space.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=r"space.json: needs points of a, b, to put one first"):
+        search_space.replace_first(path, {"a": 1, "b": 2})
+    assert json.loads(path.read_text()) == content

@@ -14,6 +14,8 @@ def command(fake_root, tmp_path):
         folder = fake_root / "submissions" / name / "jax"
         folder.mkdir(parents=True)
         (folder / "submission.py").write_text(SUBMISSION)
+        points = [{"learning_rate": 0.1}, {"learning_rate": 0.2}]
+        (fake_root / "tuning_search_spaces" / f"{name}.json").write_text(json.dumps(points))
     space = {"learning_rate": {"min": 0.01, "max": 0.06, "scaling": "log"}}
     (fake_root / "space.json").write_text(json.dumps(space))
 
@@ -46,15 +48,19 @@ def test_writes_targets_and_search_spaces(command, fake_root, tmp_path):
     assert f"validation_target_value: {content['validation_target_value']}" in done.stdout
     assert content["provenance"]["command"].startswith("python scripts/set_targets.py --workload=")
     for name in ("adamw", "nadamw"):
+        searched = [run["hyperparameters"] for run in content["provenance"]["search"][name]]
+        best = max(searched, key=lambda point: point["learning_rate"])  # true of this workload
         space = fake_root / "tuning_search_spaces" / f"{name}.json"
-        rates = [point["learning_rate"] for point in json.loads(space.read_text())]
-        assert len(rates) == 5
-        assert rates == sorted(rates, reverse=True)  # the best first
+        assert json.loads(space.read_text()) == [best, {"learning_rate": 0.2}]
         assert str(space) in done.stdout
 
 
-def test_too_few_points_for_a_search_space_are_refused_before_any_run(command, tmp_path):
-    done = run(command("--num_trials=4", "--write_search_spaces"))
+def test_a_list_that_the_best_point_cannot_join_is_refused_before_any_run(
+    command, fake_root, tmp_path
+):
+    space = fake_root / "tuning_search_spaces" / "nadamw.json"
+    space.write_text(json.dumps([{"learning_rate": 0.1, "weight_decay": 0.0}]))
+    done = run(command("--write_search_spaces"))
     assert done.returncode == 2
-    assert done.stderr == "error: --write_search_spaces needs --num_trials >= 5, not 4\n"
+    assert done.stderr == f"error: {space}: needs points of learning_rate, to put one first\n"
     assert not (tmp_path / "experiments").exists()

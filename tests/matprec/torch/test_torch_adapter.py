@@ -2,6 +2,7 @@
 
 import doctest
 import inspect
+import pathlib
 import subprocess
 import sys
 from typing import Any
@@ -466,5 +467,7 @@ def test_example():
 
 def test_importing_brings_no_jax():
     code = "import sys, matprec.torch; print('jax' in sys.modules, 'matprec.jax' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    root = pathlib.Path(matprec.torch.__file__).parents[2]
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]

@@ -34,8 +34,8 @@ class BaseOgbgSmallWorkload(spec.Workload):
     """
 
     num_outputs = NUM_LABELS
-    latent_dim = 64
-    hidden_dim = 64
+    latent_dim = 96
+    hidden_dim = 96
     num_message_passing_steps = 3
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -152,7 +152,8 @@ class BaseOgbgSmallWorkload(spec.Workload):
         """Endless batches of split 'train', 'eval_train', 'validation' or 'test'.
 
         The train stream is a pure function of `data_rng`, the batch size and the number of
-        devices, and the same in both frameworks; the other splits repeat the same batches in the same order.
+        devices, and the same in both frameworks; the other splits repeat the same batches in
+        the same order.
         `cache`, `repeat_final_dataset` and `num_batches` are ignored, as AlgoPerf's OGBG has none.
         Raises DataError if the data is not there, ValueError for a batch size that the number
         of devices does not divide or an unknown split.
