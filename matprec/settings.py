@@ -37,12 +37,15 @@ def build(algorithm_class: type[Algorithm], values: dict[str, Any]) -> tuple[Alg
     if settings["fallback"] not in ("nadamw", "adamw"):
         raise ValueError(f"fallback={settings['fallback']!r} is not one of nadamw, adamw")
     check_scale("fallback_lr_scale", settings["fallback_lr_scale"])
-    fallback = NAdamW(
-        beta1=settings["fallback_beta1"],
-        beta2=settings["fallback_beta2"],
-        eps=settings["fallback_eps"],
-        nesterov=settings["fallback"] == "nadamw",
-    )
+    try:
+        fallback = NAdamW(
+            beta1=settings["fallback_beta1"],
+            beta2=settings["fallback_beta2"],
+            eps=settings["fallback_eps"],
+            nesterov=settings["fallback"] == "nadamw",
+        )
+    except ValueError as error:
+        raise ValueError(f"fallback, {error}") from None
     return algorithm, fallback
 
 

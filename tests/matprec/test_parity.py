@@ -42,7 +42,7 @@ CASES = {
 
 
 def problem(seed):
-    """Parameters and STEPS gradients: correlated, of changing scale, with one exactly zero."""
+    """Parameters and STEPS gradients: correlated, of changing scale, with two exactly zero."""
     rng = np.random.default_rng(seed)
     params = [rng.normal(size=shape) for shape in SHAPES]
     drift = [rng.normal(size=shape) for shape in SHAPES]
@@ -54,6 +54,7 @@ def problem(seed):
         for _ in range(STEPS)
     ]
     grads[5][2] = np.zeros(SHAPES[2])
+    grads[0][3] = np.zeros(SHAPES[3])
     return params, grads
 
 

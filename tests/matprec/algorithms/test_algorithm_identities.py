@@ -119,6 +119,12 @@ MUTATIONS = [
         "xp.where(smallest < 0, smallest, 0.0) - eps",
         identities.damping_is_inside_the_root,
     ),
+    (
+        linalg,
+        "powers = xp.where(eigenvalues[..., -1:] > 0, powers, 1.0)",
+        "powers = xp.where(eigenvalues[..., -1:] > 0, powers, 0.0)",
+        identities.a_zero_gradient_at_a_refresh_freezes_nothing,
+    ),
     # averages and their bias
     (
         linalg,
