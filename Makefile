@@ -24,7 +24,7 @@ compare: .venv
 test: .venv
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-# The newest JAX, flax, optax and torch in a second environment.
+# The newest JAX, flax and optax in a second environment.
 test-latest: .venv-latest
 	.venv-latest/bin/python -m pytest $(PYTEST_ARGS)
 
@@ -32,10 +32,11 @@ lint: .venv
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright
 
 .venv: .venv/.stamp
-.venv/.stamp: requirements.txt
+.venv/.stamp: requirements.txt constraints.txt
 	$(PYTHON) -c "import sys; sys.exit('matprec needs Python 3.11 or newer; this is ' + sys.version.split()[0] + ' (set PYTHON=)' if sys.version_info < (3, 11) else 0)"
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  -r requirements.txt -c constraints.txt
 	touch $@
 
 .venv-latest: .venv-latest/.stamp

@@ -1,6 +1,7 @@
-"""Parameter shapes and types by name: AlgoPerf's functions where installed, else the same.
+"""Parameter shapes and types by name: AlgoPerf's functions where installed, else ours.
 
-The rules look at lower-cased names only; JAX trees of types therefore have lower-cased keys.
+Ours give the same types for the names that AlgoPerf's and this project's workloads use. The rules
+look at lower-cased names in JAX; trees of types therefore have lower-cased keys.
 """
 
 from collections.abc import Mapping
@@ -24,7 +25,7 @@ else:
             return T[f"{kind}_NORM_SCALE"]
         if "bias" in name:
             return T[f"{kind}_NORM_BIAS"]
-        raise ValueError(f"Unrecognized {kind.lower()} norm parameter: {name}.")
+        raise ValueError(f"{name}: neither scale nor bias of a {kind.lower()} norm")
 
     def _attention_type(module: str, leaf: str) -> ParameterType:
         """`module` is searched for the projection, `leaf` for what the tensor is in it."""
@@ -42,7 +43,7 @@ else:
         ):
             if any(mark in module for mark in marks):
                 return kind
-        raise ValueError(f"Unrecognized attention parameter: {module}.")
+        raise ValueError(f"{module}: no known projection of an attention layer")
 
     def pytorch_param_shapes(model: Any) -> dict[str, ShapeTuple]:
         return {name: ShapeTuple(p.shape) for name, p in model.named_parameters()}

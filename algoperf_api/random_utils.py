@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-_MAX_INT32 = 2**31 - 1
+_WORD_LIMIT = 2**31 - 1  # exclusive; seeds of RandomState are not negative
 
 
 class JaxRandom:
@@ -31,17 +31,19 @@ class JaxRandom:
 class NumpyRandom:
     """AlgoPerf's generator in PyTorch: `np.random.RandomState` over pairs of integers."""
 
-    def _state(self, rng: Any) -> np.random.RandomState:
-        return np.random.RandomState(np.asarray(rng, dtype=np.int64) % _MAX_INT32)
+    def _words(self, rng: Any, *shape: int) -> Any:
+        """Integers of AlgoPerf's range from the generator that `rng` seeds."""
+        seed = np.asarray(rng, dtype=np.int64) % _WORD_LIMIT
+        return np.random.RandomState(seed).randint(_WORD_LIMIT, size=shape, dtype=np.int32)
 
     def key(self, seed: int) -> Any:
         return self.split(seed)[0]
 
     def split(self, rng: Any, num: int = 2) -> Any:
-        return self._state(rng).randint(0, _MAX_INT32, dtype=np.int32, size=[num, 2])
+        return self._words(rng, num, 2)
 
     def fold_in(self, rng: Any, data: int) -> Any:
-        return [self._state(rng).randint(0, _MAX_INT32, dtype=np.int32), data]
+        return [self._words(rng, 1)[0], data]
 
 
 def for_framework(framework: str) -> JaxRandom | NumpyRandom:

@@ -8,10 +8,9 @@ serves a chunk. Everything that is not a matrix goes to elementwise stacks of ro
 A plan depends on shapes, roles and options only; it is computed in Python, once per trace in JAX.
 """
 
+import collections
 import dataclasses
-import functools
 import math
-import operator
 from collections.abc import Hashable, Iterable, Sequence
 from typing import Any, Literal
 
@@ -244,15 +243,12 @@ def finite(xp: Any, plan: Plan, stacks: Sequence[Array]) -> list[Array]:
     A tensor whose squares overflow when summed counts as not finite: its Gram matrix would be.
     """
     flags = [xp.isfinite(xp.sum(array * array, axis=(1, 2))) for array in stacks]
-    whole: dict[int, list[Array]] = {}
+    pieces = collections.Counter(tensor for stack in plan.stacks for tensor in stack.owners)
+    cut: dict[int, Array] = {}
     for stack, flag in zip(plan.stacks, flags, strict=True):
         for row, tensor in enumerate(stack.owners):
-            whole.setdefault(tensor, []).append(flag[row])
-    cut = {
-        tensor: functools.reduce(operator.and_, parts)
-        for tensor, parts in whole.items()
-        if len(parts) > 1
-    }
+            if pieces[tensor] > 1:
+                cut[tensor] = cut[tensor] & flag[row] if tensor in cut else flag[row]
     return [
         xp.stack([cut[tensor] if tensor in cut else flag[row] for row, tensor in enumerate(owners)])
         if not cut.keys().isdisjoint(owners)

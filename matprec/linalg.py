@@ -102,9 +102,9 @@ def inverse_root(
     Returns:
       (root, ok): the roots (..., n, n), and (...) booleans that are False where A or its root is
       not finite; such an A is replaced by the identity before the factorisation, because
-      `torch.linalg.eigh` raises on NaN. With eps = 0 null spaces are dropped. The root of zero is
-      the identity: a zero root would freeze a tensor whose gradient happened to be zero at a
-      refresh until the next one.
+      `torch.linalg.eigh` raises on NaN. Damped eigenvalues that are not positive are dropped; where
+      none is positive, as for zero with a relative ridge, the root is the identity: a zero root
+      would freeze a tensor whose gradient happened to be zero at a refresh until the next one.
     """
     finite = xp.all(xp.isfinite(a), axis=(-2, -1))
     safe = xp.where(finite[..., None, None], a, identity_like(xp, a, a.shape[-1]))
@@ -112,7 +112,7 @@ def inverse_root(
     damped = _damp(xp, eigenvalues, eps, eps_mode)
     positive = damped > 0
     powers = xp.where(positive, xp.where(positive, damped, 1.0) ** -exponent, 0.0)
-    powers = xp.where(eigenvalues[..., -1:] > 0, powers, 1.0)
+    powers = xp.where(positive[..., -1:], powers, 1.0)
     root = xp.matmul(basis * powers[..., None, :], xp.matrix_transpose(basis))
     return root, finite & xp.all(xp.isfinite(root), axis=(-2, -1))
 

@@ -62,6 +62,15 @@ def check_scale(name: str, value: Any, *, positive: bool = False) -> None:
         raise ValueError(f"{name}={value!r} must be {wanted} and finite")
 
 
+def check_state_dtype(name: str | None) -> None:
+    """Raise ValueError unless a state dtype's name is None, float32 or float64.
+
+    Half precision cannot count: a bfloat16 `t` stops at 256, and there is no `eigh` for it.
+    """
+    if name not in (None, "float32", "float64"):
+        raise ValueError(f"state_dtype={name} is not one of float32, float64")
+
+
 def layout_options(
     algorithm: Algorithm,
     weight_layout: layout.WeightLayout,

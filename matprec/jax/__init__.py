@@ -16,7 +16,10 @@ asgo = make_alias("asgo", ASGO)
 shampoo = make_alias("shampoo", Shampoo)
 nadamw = make_alias("nadamw", NAdamW)
 
+BY_ALGORITHM = {ASGO: asgo, NAdamW: nadamw, Shampoo: shampoo}
+
 __all__ = [
+    "BY_ALGORITHM",
     "STATIC_ARGS",
     "PreconditionState",
     "asgo",

@@ -191,6 +191,7 @@ def precondition(
     """
     if stack_bytes == "auto":
         stack_bytes = layout.CPU_STACK_BYTES if jax.default_backend() == "cpu" else None
+    settings.check_state_dtype(state_dtype and jnp.dtype(state_dtype).name)
     options = settings.layout_options(algorithm, weight_layout, max_dim, stack_bytes)  # type: ignore[arg-type]
     adapter = Adapter(
         algorithm=algorithm,

@@ -96,6 +96,8 @@ class MatrixOptimizer(torch.optim.Optimizer):
             settings.check_scale("lr", group["lr"], positive=True)
             settings.check_scale("weight_decay", group["weight_decay"])
             settings.build(self.algorithm_class, group)
+            dtype = group["state_dtype"]
+            settings.check_state_dtype(dtype and str(dtype).removeprefix("torch."))
             for param in group["params"]:
                 if param.is_complex():
                     raise TypeError(f"{type(self).__name__}: complex parameters are not supported")
@@ -112,9 +114,15 @@ class MatrixOptimizer(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        for number, group in enumerate(self.param_groups):
-            if any(param.grad is not None for param in group["params"]):
-                self._step_group(group, self._group_state(number))
+        # TF32 products would spoil Gram matrices and roots on accelerators.
+        precision = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("highest")
+        try:
+            for number, group in enumerate(self.param_groups):
+                if any(param.grad is not None for param in group["params"]):
+                    self._step_group(group, self._group_state(number))
+        finally:
+            torch.set_float32_matmul_precision(precision)
         return loss
 
     def _step_group(self, group: dict[str, Any], mine: _GroupState) -> None:
@@ -207,7 +215,8 @@ class MatrixOptimizer(torch.optim.Optimizer):
     def state_dict(self) -> dict[str, Any]:
         """As torch's, with every parameter's state: per key a list of one array per matrix.
 
-        The arrays keep their dtype; the number of steps of a group is its `count`.
+        The arrays keep their dtype; the number of steps of a group is its `count`. Another
+        `stack_bytes` can load it, another `block_size` cannot: its blocks are other problems.
         """
         packed = super().state_dict()
         index, state = 0, {}
@@ -275,7 +284,8 @@ def _descend(param: torch.Tensor, update: torch.Tensor, lr: float | torch.Tensor
 def _run(function: Callable[[Any], Any], carry: Any) -> Any:
     try:
         return function(carry)
-    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # no convergence: keep the roots, no rank may raise alone
+    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
+        # No convergence. The roots are kept: no rank may raise alone.
         return carry | {"failed_roots": carry["failed_roots"] + 1}
 
 

@@ -2,9 +2,11 @@
 
 import dataclasses
 import math
-from collections.abc import Iterable
 from typing import Any
 
+from matprec import settings
+from matprec.algorithms.base import check_hyperparameter
+from matprec.linalg import is_static
 from submissions.registry import OPTIMIZERS, TRAINING
 
 _COMPLEMENT = "one_minus_"  # AlgoPerf's search spaces give one_minus_beta1, on a log scale
@@ -48,51 +50,68 @@ class Run:
         """Nothing to load."""
 
 
-def check_names(name: str, given: Iterable[str]) -> None:
-    """Raise ValueError, one line, when optimizer `name` lacks one of the hyperparameters."""
-    known = OPTIMIZERS[name].hyperparameters
-    for hyperparameter in given:
-        if hyperparameter.removeprefix(_COMPLEMENT) not in known:
-            raise ValueError(
-                f"{name} has no hyperparameter {hyperparameter!r}; it has {', '.join(known)} "
-                f"(and {_COMPLEMENT}<name> for decays)"
-            )
-
-
 def make_run(name: str, hyperparameters: Any, step_hint: int) -> Run:
-    """The values of one run.
+    """The values of one run, all of them checked.
 
     Args:
       name: in the registry.
-      hyperparameters: AlgoPerf's namedtuple, or None or an empty mapping (self-tuning): defaults.
+      hyperparameters: AlgoPerf's namedtuple, a mapping, or None or an empty mapping
+        (self-tuning): the defaults.
       step_hint: the workload's.
 
     Raises:
       ValueError: a hyperparameter is unknown or outside its range, in one line.
     """
-    given = hyperparameters._asdict() if hasattr(hyperparameters, "_asdict") else {}
-    check_names(name, given)
-    values = OPTIMIZERS[name].hyperparameters
+    is_namedtuple = hasattr(hyperparameters, "_asdict")
+    given = hyperparameters._asdict() if is_namedtuple else dict(hyperparameters or {})
+    optimizer = OPTIMIZERS[name]
+    values = optimizer.hyperparameters
     for key, value in given.items():
-        if key.startswith(_COMPLEMENT):
-            key, value = key.removeprefix(_COMPLEMENT), 1.0 - value
-        # JSON knows 10.0 and 10; integers of an algorithm must be integers.
-        whole = isinstance(values[key], int) and not isinstance(values[key], bool)
-        values[key] = int(value) if whole and value == int(value) else value
-    _check_training(name, values)
+        plain = key.removeprefix(_COMPLEMENT)
+        known = plain in values and (plain == key or plain.startswith("beta"))
+        if not known:
+            raise ValueError(
+                f"{name} has no hyperparameter {key!r}; it has {', '.join(values)} "
+                f"(and {_COMPLEMENT}<beta>)"
+            )
+        if plain != key and plain in given:
+            raise ValueError(f"{name}: {plain} and {key} are both given")
+        values[plain] = _value(name, key, value, values[plain])
+    for key in TRAINING:
+        _check_training(name, key, values[key])
+    for key in optimizer.own:
+        check_hyperparameter(name, key, values[key])
+    if optimizer.algorithm is not None:
+        settings.build(optimizer.algorithm, values)
     return Run(name, tuple(values.items()), step_hint)
 
 
-def _check_training(name: str, values: dict[str, Any]) -> None:
-    for key in TRAINING:
-        value = values[key]
-        if value is None:
-            continue
-        low, high, words = {
-            "learning_rate": (0.0, math.inf, "positive and finite"),
-            "grad_clip": (0.0, math.inf, "positive and finite"),
-            "weight_decay": (-0.0, math.inf, "non-negative and finite"),
-        }.get(key, (-0.0, 1.0, "in [0, 1)"))
-        positive = words.startswith("positive")
-        if not (low <= value < high) or (positive and value == 0):
-            raise ValueError(f"{name}: {key}={value!r} must be {words}")
+def check_point(name: str, hyperparameters: Any) -> None:
+    """Raise ValueError, one line, when a point is not for optimizer `name`; see `make_run`."""
+    make_run(name, hyperparameters, step_hint=1)
+
+
+def _value(name: str, key: str, value: Any, default: Any) -> Any:
+    """A given value as its optimizer wants it: 1 - value for one_minus_..., 10.0 as the integer."""
+    if key.startswith(_COMPLEMENT):
+        if not is_static(value):
+            raise ValueError(f"{name}: {key}={value!r} is not a number")
+        return 1.0 - value
+    # JSON's 10.0 and 10 are one number; integers of an algorithm must be integers.
+    if is_static(value) and isinstance(default, int) and value == math.floor(value):
+        return int(value)
+    return value
+
+
+def _check_training(name: str, key: str, value: Any) -> None:
+    if value is None and TRAINING[key] is None:
+        return
+    positive = key in ("learning_rate", "grad_clip")
+    low, high, words = {
+        "learning_rate": (0.0, math.inf, "positive and finite"),
+        "grad_clip": (0.0, math.inf, "positive and finite"),
+        "weight_decay": (0.0, math.inf, "non-negative and finite"),
+    }.get(key, (0.0, 1.0, "in [0, 1)"))
+    number: Any = value if is_static(value) else math.nan
+    if not low <= number < high or (positive and number == 0):
+        raise ValueError(f"{name}: {key}={value!r} must be {words}")

@@ -1,28 +1,27 @@
 """One training step in JAX that all submissions share, with AlgoPerf's functions around it."""
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
-from absl import logging
 
 import matprec.jax
 from algoperf_api import jax_sharding_utils, spec
-from matprec import settings
 from submissions.common.data import data_selection, get_batch_size
-from submissions.common.hyperparameters import Run, check_names, make_run
+from submissions.common.evaluation import make_prepare_for_eval
+from submissions.common.hyperparameters import Run, check_point, make_run
 from submissions.common.roles import role_of
-from submissions.registry import OPTIMIZERS
+from submissions.registry import OPTIMIZERS, TRAINING
 
 __all__ = ["data_selection", "get_batch_size", "initializer", "prepare_for_eval", "update_params"]
 
 LOG_EVERY = 100  # steps; logging waits for the device
 
 
-def initializer(name: str) -> tuple[Callable[..., Any], Callable[[Iterable[str]], None]]:
+def initializer(name: str) -> tuple[Callable[..., Any], Callable[[Any], None]]:
     """(init_optimizer_state, check_hyperparameters) of the optimizer `name` of the registry."""
 
     def init_optimizer_state(
@@ -38,32 +37,20 @@ def initializer(name: str) -> tuple[Callable[..., Any], Callable[[Iterable[str]]
         state = jax.jit(optimizer.init)(model_params)
         return jax_sharding_utils.replicate(state), (run, optimizer.update)
 
-    return init_optimizer_state, functools.partial(check_names, name)
+    return init_optimizer_state, functools.partial(check_point, name)
 
 
 def make_optimizer(run: Run, roles: Any = None) -> optax.GradientTransformation:
     """The optimizer of a run at learning rate 1; the step scales its updates."""
     values = dict(run.values)
-    algorithm_class = OPTIMIZERS[run.name].algorithm
-    if algorithm_class is None:
+    algorithm = OPTIMIZERS[run.name].algorithm
+    own = {key: value for key, value in values.items() if key not in TRAINING}
+    if algorithm is None:
         return optax.adamw(
-            1.0,
-            values["beta1"],
-            values["beta2"],
-            values["eps"],
-            weight_decay=values["weight_decay"],
+            1.0, own["beta1"], own["beta2"], own["eps"], weight_decay=values["weight_decay"]
         )
-    algorithm, fallback = settings.build(algorithm_class, values)
-    return optax.chain(
-        matprec.jax.precondition(
-            algorithm,
-            weight_decay=values["weight_decay"],
-            fallback=fallback,
-            fallback_lr_scale=values.get("fallback_lr_scale", 1.0),
-            roles=roles,
-        ),
-        optax.scale(-1.0),
-    )
+    alias = matprec.jax.BY_ALGORITHM[algorithm]
+    return alias(1.0, values["weight_decay"], roles=roles, **own)
 
 
 def _roles(workload: spec.Workload) -> Callable[[str, Any], str]:
@@ -75,8 +62,8 @@ def _roles(workload: spec.Workload) -> Callable[[str, Any], str]:
 
     def role(path: str, leaf: Any) -> str:
         del leaf
-        is_output = any(workload.is_output_params(key) for key in path.split("/"))
-        return role_of(types[path.lower()], is_output)
+        # AlgoPerf names output layers by their top-level module; nested ones share such names.
+        return role_of(types[path.lower()], workload.is_output_params(path.split("/")[0]))
 
     return role
 
@@ -173,21 +160,6 @@ def _train_step(
     return state, params, model_state, {"loss": loss, "grad_norm": grad_norm}
 
 
-def prepare_for_eval(
-    workload: spec.Workload,
-    current_param_container: Any,
-    current_params_types: Any,
-    model_state: Any,
-    hyperparameters: Any,
-    loss_type: spec.LossType,
-    optimizer_state: tuple[Any, Any],
-    eval_results: list[tuple[int, Any]],
-    global_step: int,
-    rng: Any,
-) -> tuple[Any, Any, Any]:
-    """Changes nothing; says so when gradients were not finite or roots failed."""
-    del workload, current_params_types, hyperparameters, loss_type, eval_results, rng
-    counted = {k: float(v) for k, v in matprec.jax.counters(optimizer_state[0]).items()}
-    if any(counted.values()):
-        logging.warning("step %d: %s", global_step, counted)
-    return optimizer_state, current_param_container, model_state
+prepare_for_eval = make_prepare_for_eval(
+    lambda optimizer_state: matprec.jax.counters(optimizer_state[0])
+)

@@ -1,17 +1,17 @@
 """One training step in PyTorch that all submissions share, with AlgoPerf's functions around it."""
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from absl import logging
 
 import matprec.torch
 from algoperf_api import pytorch_utils, spec
 from submissions.common.data import data_selection, get_batch_size
-from submissions.common.hyperparameters import Run, check_names, make_run
+from submissions.common.evaluation import make_prepare_for_eval
+from submissions.common.hyperparameters import Run, check_point, make_run
 from submissions.common.roles import role_of
 from submissions.registry import OPTIMIZERS, TRAINING
 
@@ -22,7 +22,7 @@ LOG_EVERY = 100  # steps; logging waits for the device
 _PREFIXES = ("module.", "_orig_mod.")  # added to names by DDP and by torch.compile
 
 
-def initializer(name: str) -> tuple[Callable[..., Any], Callable[[Iterable[str]], None]]:
+def initializer(name: str) -> tuple[Callable[..., Any], Callable[[Any], None]]:
     """(init_optimizer_state, check_hyperparameters) of the optimizer `name` of the registry."""
 
     def init_optimizer_state(
@@ -39,7 +39,7 @@ def initializer(name: str) -> tuple[Callable[..., Any], Callable[[Iterable[str]]
         optimizer = make_optimizer(run, [parameter for _, parameter in named], roles)
         return {"optimizer": optimizer, "run": run}
 
-    return init_optimizer_state, functools.partial(check_names, name)
+    return init_optimizer_state, functools.partial(check_point, name)
 
 
 def make_optimizer(
@@ -142,21 +142,6 @@ def _counters(optimizer: Any) -> dict[str, float]:
     return optimizer.counters() if isinstance(optimizer, matprec.torch.MatrixOptimizer) else {}
 
 
-def prepare_for_eval(
-    workload: spec.Workload,
-    current_param_container: Any,
-    current_params_types: Any,
-    model_state: Any,
-    hyperparameters: Any,
-    loss_type: spec.LossType,
-    optimizer_state: dict[str, Any],
-    eval_results: list[tuple[int, Any]],
-    global_step: int,
-    rng: Any,
-) -> tuple[Any, Any, Any]:
-    """Changes nothing; says so when gradients were not finite or roots failed."""
-    del workload, current_params_types, hyperparameters, loss_type, eval_results, rng
-    counted = _counters(optimizer_state["optimizer"])
-    if any(counted.values()):
-        logging.warning("step %d: %s", global_step, counted)
-    return optimizer_state, current_param_container, model_state
+prepare_for_eval = make_prepare_for_eval(
+    lambda optimizer_state: _counters(optimizer_state["optimizer"])
+)

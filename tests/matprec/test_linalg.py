@@ -107,10 +107,11 @@ def test_negative_eigenvalues(xp):
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("eps", [0.0, 1e-6])
-def test_root_of_zero_is_the_identity(xp, mode, eps):
+def test_root_of_zero_is_the_identity_unless_the_ridge_is_absolute(xp, mode, eps):
     a = np.stack([np.zeros((3, 3)), np.eye(3)])
     root, ok = linalg.inverse_root(xp, xp.asarray(a), 0.5, eps=eps, eps_mode=mode)
-    close(np.asarray(root)[0], np.eye(3), 1e-15)
+    expected = eps**-0.5 if mode == "absolute" and eps > 0 else 1.0
+    close(np.asarray(root)[0], expected * np.eye(3), 1e-12)
     close(np.asarray(root)[1], np.eye(3) / math.sqrt(1 + eps), 1e-12)
     assert np.all(np.asarray(ok))
 

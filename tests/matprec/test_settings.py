@@ -130,3 +130,21 @@ def test_layout_options():
     options = settings.layout_options(ASGO(), "in_out", 5, 64)
     assert options == layout.Options("in_out", 5, 64, False, False, None)
     assert settings.layout_options(NAdamW(), "in_out", 5, 64).elementwise
+
+
+@pytest.mark.parametrize("name", [None, "float32", "float64"])
+def test_state_dtypes(name):
+    settings.check_state_dtype(name)
+
+
+@pytest.mark.parametrize("name", ["bfloat16", "float16", "int32"])
+def test_state_dtypes_that_cannot_count_are_refused(name):
+    with pytest.raises(ValueError, match=f"state_dtype={name} is not one of float32, float64"):
+        settings.check_state_dtype(name)
+
+
+def test_adapters_check_the_state_dtype():
+    with pytest.raises(ValueError, match="state_dtype=bfloat16"):
+        matprec.jax.asgo(0.1, state_dtype=jnp.bfloat16)
+    with pytest.raises(ValueError, match="state_dtype=int32"):
+        matprec.torch.ASGO([torch.zeros(2, 2)], state_dtype=torch.int32)

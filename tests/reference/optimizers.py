@@ -12,7 +12,7 @@ a time. Every class is used as
   decay, no state, no refresh, and its own count `t` (bias correction) does not advance. The global
   step count, which drives the refresh schedule, does.
 * A refresh happens at steps start, start + f, start + 2f, ... (steps count from 1).
-* The zero matrix has the identity as its root, whatever the ridge.
+* With a relative ridge the zero matrix has the identity as its root.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def inverse_root(a: np.ndarray, exponent: float, eps: float, eps_mode: str) -> n
     """A^(-exponent) of a symmetric positive semi-definite A, damped by eps."""
     w, q = np.linalg.eigh(a)
     top = w.max()
-    if top <= TINY:
+    if top <= TINY and eps_mode != "absolute":
         return np.eye(len(a))
     if eps_mode == "relative_max":
         w = np.maximum(w + eps * top, eps * top / 2)

@@ -330,7 +330,9 @@ def test_inverse_root():
         np.testing.assert_allclose(inverse_root(a, p, 1e-3, "relative_max"), relative, atol=1e-9)
         absolute = power(a + 1e-3 * np.eye(6), -p)
         np.testing.assert_allclose(inverse_root(a, p, 1e-3, "absolute"), absolute, atol=1e-8)
-    np.testing.assert_array_equal(inverse_root(np.zeros((3, 3)), 0.5, 1e-6, "absolute"), np.eye(3))
+    np.testing.assert_array_equal(
+        inverse_root(np.zeros((3, 3)), 0.5, 1e-6, "relative_max"), np.eye(3)
+    )
     indefinite = np.diag([-0.5, 1.0])
     floor = inverse_root(indefinite, 0.5, 1e-2, "relative_max")
     np.testing.assert_allclose(floor, np.diag([0.005**-0.5, 1.01**-0.5]))

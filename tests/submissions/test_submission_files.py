@@ -11,7 +11,7 @@ import pytest
 
 from algoperf_api.spec import ParameterType
 from submissions.common import data
-from submissions.common.hyperparameters import check_names, make_run
+from submissions.common.hyperparameters import check_point, make_run
 from submissions.common.roles import role_of
 from submissions.registry import OPTIMIZERS
 
@@ -105,26 +105,49 @@ def test_submission_info_has_the_fields_that_the_competition_asks_for(name):
         assert fields[field].strip()
 
 
-def test_unknown_hyperparameter_is_named_with_the_allowed_ones():
-    with pytest.raises(ValueError, match=r"asgo has no hyperparameter 'beta3'.*beta2") as error:
-        check_names("asgo", ["beta1", "beta3"])
-    assert "\n" not in str(error.value)
-
-
 @pytest.mark.parametrize(
     ("name", "values", "message"),
     [
-        ("adamw", {"learning_rate": 0.0}, "learning_rate=0.0 must be positive"),
+        ("asgo", {"beta3": 0.9}, r"asgo has no hyperparameter 'beta3'; it has .*beta2"),
+        ("asgo", {"one_minus_rms": 0.9}, r"asgo has no hyperparameter 'one_minus_rms'"),
+        ("adamw", {"refresh_every": 3}, r"adamw has no hyperparameter 'refresh_every'"),
+        ("adamw", {"beta1": 0.9, "one_minus_beta1": 0.1}, "beta1 and one_minus_beta1 are both"),
+        ("adamw", {"learning_rate": 0.0}, r"learning_rate=0.0 must be positive"),
         ("adamw", {"learning_rate": float("nan")}, "learning_rate=nan must be positive"),
-        ("nadamw", {"weight_decay": -1.0}, "weight_decay=-1.0 must be non-negative"),
+        ("adamw", {"learning_rate": "abc"}, "learning_rate='abc' must be positive"),
+        ("adamw", {"learning_rate": None}, "learning_rate=None must be positive"),
+        ("adamw", {"beta1": 2.0}, r"beta1=2.0 must be in \[0, 1\)"),
+        ("adamw", {"eps": -1.0}, r"eps=-1.0 must be non-negative"),
+        ("nadamw", {"weight_decay": -1.0}, r"weight_decay=-1.0 must be non-negative"),
+        ("nadamw", {"one_minus_beta2": "x"}, "one_minus_beta2='x' is not a number"),
         ("shampoo", {"dropout_rate": 1.0}, r"dropout_rate=1.0 must be in \[0, 1\)"),
-        ("shampoo", {"warmup_factor": -0.1}, "warmup_factor=-0.1 must be in"),
-        ("asgo", {"grad_clip": 0.0}, "grad_clip=0.0 must be positive"),
+        ("shampoo", {"warmup_factor": -0.1}, r"warmup_factor=-0.1 must be in"),
+        ("shampoo", {"graft": "none of these"}, "graft='none of these' is not one of adam, sgd"),
+        ("shampoo", {"exponent": 0.0}, "exponent=0.0 must be positive"),
+        ("shampoo", {"block_size": 0}, "block_size=0 must be an integer of at least 1"),
+        ("asgo", {"grad_clip": 0.0}, r"grad_clip=0.0 must be positive"),
+        ("asgo", {"refresh_every": 1.5}, "refresh_every=1.5 must be an integer"),
+        ("asgo", {"refresh_every": "abc"}, "refresh_every='abc' must be an integer"),
+        ("asgo", {"refresh_every": -1}, "refresh_every=-1 must be an integer of at least 1"),
+        ("asgo", {"fallback": "sgd"}, "fallback='sgd' is not one of nadamw, adamw"),
+        ("asgo", {"fallback_beta1": 1.0}, r"fallback, NAdamW: beta1=1.0 must be in \[0, 1\)"),
     ],
 )
-def test_values_outside_their_range_are_refused(name, values, message):
+def test_points_that_are_not_for_the_optimizer_are_refused_in_one_line(name, values, message):
+    with pytest.raises(ValueError, match=message) as error:
+        check_point(name, values)
+    assert "\n" not in str(error.value)
     with pytest.raises(ValueError, match=message):
         make_run(name, point(**values), 100)
+
+
+def test_the_submission_checks_points_for_the_runner():
+    for name in OPTIMIZERS:
+        for framework in FRAMEWORKS:
+            module = importlib.import_module(f"submissions.{name}.{framework}.submission")
+            module.check_hyperparameters({"learning_rate": 0.1, "one_minus_beta1": 0.1})
+            with pytest.raises(ValueError, match="nonsense"):
+                module.check_hyperparameters({"nonsense": 0.1})
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)

@@ -2,12 +2,14 @@
 
 import collections
 import importlib
+import types
 
 import jax
 import numpy as np
 import pytest
 from tiny_workloads import TinyJax, TinyTorch, batches
 
+from algoperf_api import param_utils, spec
 from submissions.registry import OPTIMIZERS
 
 FRAMEWORKS = {"jax": TinyJax, "pytorch": TinyTorch}
@@ -111,11 +113,14 @@ def test_a_gradient_that_is_not_finite_is_skipped_and_reported(framework, caplog
                 batch["inputs"][0, 0] = np.nan
             yield batch
 
-    _, _, spoiled = train("asgo", framework, point(learning_rate=0.01), 3, stream())
+    workload, _, spoiled = train("asgo", framework, point(learning_rate=0.01), 3, stream())
     _, _, before = train("asgo", framework, point(learning_rate=0.01), 2)
     for key, value in before.items():
         np.testing.assert_array_equal(spoiled[key], value)
     assert "skipped_updates" in caplog.text
+    step, metrics = workload.metrics_logger.rows[-1]
+    assert step == 3
+    assert metrics["skipped_updates"] > 0
 
 
 def test_jax_step_compiles_once():
@@ -156,3 +161,20 @@ def test_jax_roles_match_lower_cased_types():
     assert role("Decoder/kernel", None) == "head"
     assert role("Dense_0/kernel", None) == "matrix"
     assert role("Dense_0/bias", None) == "vector"
+
+
+def test_jax_heads_are_top_level_modules_only():
+    from submissions.common import jax as common
+
+    kinds = param_utils.jax_param_types(
+        {
+            "Dense_0": {"kernel": spec.ShapeTuple((8, 4))},
+            "Block_0": {"Dense_0": {"kernel": spec.ShapeTuple((8, 8))}},
+        }
+    )
+    workload = types.SimpleNamespace(
+        model_params_types=kinds, is_output_params=lambda key: key == "Dense_0"
+    )
+    role = common._roles(workload)
+    assert role("Dense_0/kernel", None) == "head"
+    assert role("Block_0/Dense_0/kernel", None) == "matrix"

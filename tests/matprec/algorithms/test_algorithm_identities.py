@@ -121,8 +121,8 @@ MUTATIONS = [
     ),
     (
         linalg,
-        "powers = xp.where(eigenvalues[..., -1:] > 0, powers, 1.0)",
-        "powers = xp.where(eigenvalues[..., -1:] > 0, powers, 0.0)",
+        "powers = xp.where(positive[..., -1:], powers, 1.0)",
+        "powers = xp.where(positive[..., -1:], powers, 0.0)",
         identities.a_zero_gradient_at_a_refresh_freezes_nothing,
     ),
     # averages and their bias
