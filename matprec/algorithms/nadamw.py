@@ -12,7 +12,7 @@ State: 2 m n.
 import dataclasses
 from typing import Any, ClassVar
 
-from matprec import linalg
+from matprec import linalg, moments
 from matprec.algorithms.base import Algorithm, Array, State
 
 
@@ -45,9 +45,8 @@ class NAdamW(Algorithm):
     def direction(
         self, xp: Any, state: State, grads: Array, decay: Array | None
     ) -> tuple[Array, State]:
-        mean = state["mean"]
-        if self.nesterov:
-            mean = linalg.ema(xp, mean, grads, self.beta1)
-        mean = linalg.debias(xp, mean, self.beta1, state["t"])
-        moment = linalg.debias(xp, state["second_moment"], self.beta2, state["t"])
-        return mean / (xp.sqrt(moment) + self.eps), state
+        t = state["t"]
+        mean = moments.corrected_mean(
+            xp, state["mean"], grads, self.beta1, t, nesterov=self.nesterov
+        )
+        return moments.adam(xp, mean, state["second_moment"], self.beta2, self.eps, t), state

@@ -26,7 +26,7 @@ State: 2 m n + 2 (m^2 + n^2), m n less without Adam grafting, m n more with mome
 import dataclasses
 from typing import Any, ClassVar, Literal
 
-from matprec import linalg, transfer
+from matprec import linalg, moments, transfer
 from matprec.algorithms.base import Array, MatrixAlgorithm, State
 
 
@@ -105,14 +105,14 @@ class Shampoo(MatrixAlgorithm):
     def direction(
         self, xp: Any, state: State, grads: Array, decay: Array | None
     ) -> tuple[Array, State]:
-        mean = state["filtered"]
-        if self.nesterov:
-            mean = linalg.ema(xp, mean, grads, self.beta1)
-        mean = linalg.debias(xp, mean, self.beta1, state["t"])
+        t = state["t"]
+        mean = moments.corrected_mean(
+            xp, state["filtered"], grads, self.beta1, t, nesterov=self.nesterov
+        )
         grafted = mean
         if self.graft == "adam":
-            moment = linalg.debias(xp, state["second_moment"], self.beta2, state["t"])
-            grafted = mean / (xp.sqrt(moment) + self.graft_eps)
+            second_moment = state["second_moment"]
+            grafted = moments.adam(xp, mean, second_moment, self.beta2, self.graft_eps, t)
         update = linalg.multiply(xp, state["left_root"], mean, "left")
         update = linalg.multiply(xp, state["right_root"], update, "right")
         if self.graft != "none":
