@@ -213,7 +213,7 @@ MUTATIONS = [
         moments,
         "return mean / (xp.sqrt(linalg.debias(xp, second_moment, beta2, t)) + eps)",
         "return mean / (linalg.debias(xp, second_moment, beta2, t) + eps)",
-        identities.lengths_of_updates,
+        identities.scale,
     ),
     (
         linalg,
