@@ -151,13 +151,19 @@ def _train_step(
         return losses["summed"] / losses["n_valid_examples"], new_model_state
 
     (loss, model_state), grads = jax.value_and_grad(mean_loss, has_aux=True)(params)
-    grad_norm = optax.global_norm(grads)
+    grad_norm = finite_norm(grads)
     if run["grad_clip"] is not None:
         scale = jnp.minimum(1.0, run["grad_clip"] / (grad_norm + 1e-6))
         grads = jax.tree.map(lambda g: g * scale, grads)
     updates, state = update_fn(grads, state, params)
     params = jax.tree.map(lambda p, u: p + (learning_rate * u).astype(p.dtype), params, updates)
     return state, params, model_state, {"loss": loss, "grad_norm": grad_norm}
+
+
+def finite_norm(grads: Any) -> Any:
+    """The norm of all tensors that are finite: one that is not must not spoil the others."""
+    squares = jnp.stack([jnp.sum(g * g) for g in jax.tree.leaves(grads)])
+    return jnp.sqrt(jnp.sum(jnp.where(jnp.isfinite(squares), squares, 0.0)))
 
 
 prepare_for_eval = make_prepare_for_eval(

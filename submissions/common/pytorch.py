@@ -110,7 +110,7 @@ def update_params(
     loss.backward()
     grad_norm = None
     if run["grad_clip"] is not None:
-        grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), run["grad_clip"])
+        grad_norm = clip_grad_norm([p.grad for p in model.parameters()], run["grad_clip"])
     for group in optimizer.param_groups:
         group["lr"] = run.learning_rate_at(global_step)
     optimizer.step()
@@ -140,6 +140,21 @@ def _log(workload: Any, global_step: int, loss: Any, grad_norm: Any, optimizer: 
 
 def _counters(optimizer: Any) -> dict[str, float]:
     return optimizer.counters() if isinstance(optimizer, matprec.torch.MatrixOptimizer) else {}
+
+
+@torch.no_grad()
+def clip_grad_norm(grads: list[torch.Tensor | None], largest: float) -> torch.Tensor:
+    """Scale gradients, in place, to a norm of at most `largest`; returns the norm before.
+
+    The norm is that of all tensors that are finite: one that is not must not spoil the others.
+    """
+    present = [grad for grad in grads if grad is not None]
+    norms = torch.stack([torch.linalg.vector_norm(grad) for grad in present])
+    norm = torch.linalg.vector_norm(torch.where(torch.isfinite(norms), norms, 0.0))
+    scale = torch.clamp(largest / (norm + 1e-6), max=1.0)
+    for grad in present:
+        grad.mul_(scale)
+    return norm
 
 
 prepare_for_eval = make_prepare_for_eval(

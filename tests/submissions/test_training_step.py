@@ -178,3 +178,22 @@ def test_jax_heads_are_top_level_modules_only():
     role = common._roles(workload)
     assert role("Dense_0/kernel", None) == "head"
     assert role("Block_0/Dense_0/kernel", None) == "matrix"
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_clipping_ignores_tensors_that_are_not_finite(bad):
+    import torch
+
+    from submissions.common import jax as in_jax
+    from submissions.common import pytorch as in_torch
+
+    arrays = [np.array([3.0, 0.0]), np.array([bad, 1.0]), np.array([[4.0]])]
+    assert float(in_jax.finite_norm([jax.numpy.asarray(a) for a in arrays])) == 5.0
+    grads = [torch.tensor(a) for a in arrays]
+    assert in_torch.clip_grad_norm([*grads, None], 1.0).item() == 5.0
+    np.testing.assert_allclose(grads[0], [0.6, 0.0], rtol=1e-5)
+    np.testing.assert_allclose(grads[2], [[0.8]], rtol=1e-5)
+    assert not torch.isfinite(grads[1]).all()
+    before = grads[0].clone()
+    in_torch.clip_grad_norm(grads, 100.0)
+    np.testing.assert_array_equal(grads[0], before)
