@@ -10,8 +10,6 @@ from typing import Any, Protocol
 
 from algoperf_api import random_utils
 
-FRAMEWORKS = ("jax", "pytorch")
-
 
 class Backend(Protocol):
     @property

@@ -1,6 +1,7 @@
 """A comparison: submissions x studies x workloads x trials."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmark import submission
@@ -68,6 +69,19 @@ def submission_names(comparison: Comparison, root: Path) -> list[str]:
                 f"{', '.join([*known, 'all'])}"
             )
     return known if "all" in comparison.submissions else list(dict.fromkeys(comparison.submissions))
+
+
+def without_logs(planned: Sequence[PlannedRun]) -> list[PlannedRun]:
+    """The runs that have left no folder: their processes died before any training."""
+    return [run for run in planned if not run.folder.is_dir()]
+
+
+def scored_names(planned: Sequence[PlannedRun]) -> tuple[list[str], list[str]]:
+    """Submissions and workloads, each once and in order, of which a run has a folder of logs."""
+    logged = [run for run in planned if run.folder.is_dir()]
+    submissions = dict.fromkeys(Path(run.options.experiment_dir).name for run in logged)
+    workloads = dict.fromkeys(run.options.workload for run in logged)
+    return list(submissions), list(workloads)
 
 
 def _options(comparison: Comparison, root: Path, name: str, study: int, workload: str) -> Options:

@@ -10,9 +10,14 @@ from typing import Any
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replaces `path` in one step: readers, and a later run, see the old text or the new."""
+    """`write_bytes` of `text` as UTF-8."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Replaces `path` in one step: readers, and a later run, see the old content or the new."""
     temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
+    temporary.write_bytes(content)
     os.replace(temporary, path)
 
 

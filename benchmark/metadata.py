@@ -16,7 +16,8 @@ _PACKAGES = ("jax", "jaxlib", "flax", "optax", "torch", "numpy")
 
 def collect(workload: Any, framework: str, rng_seed: int) -> dict[str, Any]:
     """AlgoPerf's keys, where this machine can tell, and ours: `framework`, `versions` (of the
-    packages that are installed), `cpu_cores_used`, `git_uncommitted_changes`."""
+    packages that are installed), `cpu_cores_used` (None where processes cannot be kept to cores),
+    `git_uncommitted_changes`."""
     return {
         **workload_properties(workload),
         **_utilization(),
@@ -29,7 +30,7 @@ def collect(workload: Any, framework: str, rng_seed: int) -> dict[str, Any]:
         "rng_seed": rng_seed,
         "framework": framework,
         "versions": versions(),
-        "cpu_cores_used": len(cores.available()),
+        "cpu_cores_used": cores.used(),
     }
 
 

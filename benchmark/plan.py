@@ -7,7 +7,7 @@ from typing import Any
 
 import workloads_overrides
 from algoperf_api.spec import Workload
-from benchmark import backend, metadata, search_space, submission, trial_folder
+from benchmark import metadata, search_space, submission, trial_folder
 from benchmark.errors import UserError, one_line
 from benchmark.trial import Rules
 
@@ -80,13 +80,14 @@ def plan(options: Options, root: Path) -> Plan:
     folder = trial_folder.workload_folder(
         options.experiment_dir, options.experiment_name, options.workload, options.framework
     )
+    flags = dataclasses.asdict(options) | {"submission_path": module.path}
     properties = metadata.workload_properties(workload) | {"rng_seed": options.rng_seed}
     trials = [
         PlannedTrial(
             number,
             folder / f"trial_{number}",
             point,
-            trial_folder.settings(dataclasses.asdict(options), properties, point),
+            trial_folder.settings(flags, properties, point),
         )
         for number, point in _points(options, module)
     ]
@@ -107,7 +108,7 @@ def _check_numbers(options: Options) -> None:
     if options.rng_seed is not None and not 0 <= options.rng_seed < 2**32:
         raise UserError(f"--rng_seed={options.rng_seed}; allowed: 0 to 2**32 - 1")
     for name, allowed in (
-        ("framework", backend.FRAMEWORKS),
+        ("framework", workloads_overrides.FRAMEWORKS),
         ("tuning_ruleset", TUNING_RULESETS),
     ):
         if getattr(options, name) not in allowed:
@@ -164,6 +165,8 @@ def _points(
             "--tuning_ruleset=external needs --tuning_search_space, a JSON file of hyperparameters"
         )
     points = search_space.load(file, options.num_tuning_trials, options.rng_seed or 0)
-    module.check_names(points[0].keys(), file)
-    chosen = slice(options.hparam_start_index, options.hparam_end_index)
-    return list(enumerate(points, start=1))[chosen]
+    indices = slice(options.hparam_start_index, options.hparam_end_index)
+    chosen = list(enumerate(points, start=1))[indices]
+    for number, point in chosen:
+        module.check_point(point, f"{file}, point {number}")
+    return chosen

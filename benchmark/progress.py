@@ -134,9 +134,6 @@ class _JsonLines(_Quiet):
         self._tell("end", label, text)
 
 
-KINDS = ("bar", "json", "none")
-
-
 def reporter(kind: str = "bar", stream: TextIO | None = None) -> Reporter:
     """The reporter of `--progress`: `bar` (plain lines where the output is no terminal), `json`
     or `none`."""

@@ -71,23 +71,33 @@ def prepare_data(workload: str, data_dir: str, reporter: Reporter) -> None:
 def _run_trial(
     options: Options, planned: Plan, trial: PlannedTrial, seed: int, reporter: Reporter
 ) -> Result:
-    folder = trial.folder
-    with trial_folder.in_use(folder, options.overwrite) as aside, _log_file(folder / "run.log"):
-        if aside is not None:
-            reporter.note(f"an unfinished run was set aside as {aside}")
+    with trial_folder.in_use(trial.folder, options.overwrite, trial.settings) as found:
+        if isinstance(found, Result):
+            reporter.note(f"{trial.folder} was finished by another process meanwhile and is kept")
+            return found
+        if found is not None:
+            reporter.note(f"an unfinished run was set aside as {found}")
+        return _train(options, planned, trial, seed, reporter)
+
+
+def _train(
+    options: Options, planned: Plan, trial: PlannedTrial, seed: int, reporter: Reporter
+) -> Result:
+    folder, module = trial.folder, planned.submission
+    with _log_file(folder / "run.log"):
         log.info("options: %s", options)
         log.info("rng_seed: %d", seed)
-        write_json(folder / "flags_0.json", dataclasses.asdict(options))
-        write_json(
-            folder / "meta_data_0.json",
-            metadata.collect(planned.workload, options.framework, seed),
-        )
+        flags = dataclasses.asdict(options) | {"submission_path": module.path}
+        write_json(folder / "flags_0.json", flags)
+        collected = metadata.collect(planned.workload, options.framework, seed)
+        collected["global_batch_size"] = module.global_batch_size(options.workload)
+        write_json(folder / "meta_data_0.json", collected)
         if trial.point is not None:
             write_json(folder / "hparams.json", trial.point)
         running = Trial(
             planned.workload,
             options.workload,
-            planned.submission,
+            module,
             None if trial.point is None else search_space.as_hyperparameters(trial.point),
             rules=options.rules(),
             backend=backend.load(options.framework),

@@ -1,10 +1,11 @@
 """AlgoPerf submissions, found by path: the module, its functions, checks before any training."""
 
 import importlib
+import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -32,7 +33,8 @@ _BASE_WORKLOADS = (
 
 @dataclass(frozen=True)
 class Submission:
-    """AlgoPerf's functions of one submission; `path` is what errors name."""
+    """AlgoPerf's functions of one submission; `path`, relative to the repository and without `..`,
+    is what errors name and what tells it from others."""
 
     path: str
     get_batch_size: Callable[[str], int]
@@ -40,7 +42,7 @@ class Submission:
     update_params: Callable[..., Any]
     data_selection: Callable[..., Any]
     prepare_for_eval: Callable[..., Any] | None
-    check_hyperparameters: Callable[[Iterable[str]], None] | None
+    check_hyperparameters: Callable[[Mapping[str, Any]], None] | None
 
     def global_batch_size(self, workload: str) -> int:
         """The submission's batch size, asked for as AlgoPerf's harness asks."""
@@ -52,14 +54,15 @@ class Submission:
                 told = one_line(error)
         raise UserError(f"{self.path}: no batch size for workload {workload!r}: {told}")
 
-    def check_names(self, names: Iterable[str], search_space: str | Path) -> None:
-        """Asks the submission whether it knows the hyperparameters `names`, if it can tell."""
+    def check_point(self, point: Mapping[str, Any], place: str) -> None:
+        """Asks the submission, if it can tell, whether it takes these hyperparameters, names and
+        values; `place` says where they stand."""
         if self.check_hyperparameters is None:
             return
         try:
-            self.check_hyperparameters(names)
+            self.check_hyperparameters(point)
         except ValueError as error:
-            raise UserError(f"{search_space}: {one_line(error)}") from None
+            raise UserError(f"{place}: {one_line(error)}") from None
 
 
 def path_of(name: str, framework: str) -> str:
@@ -78,13 +81,14 @@ def available(framework: str, root: Path) -> list[str]:
 
 
 def load(path: str, framework: str, root: Path) -> Submission:
-    """Imports a submission, given by its path relative to `root`, as AlgoPerf does: by dotted name.
+    """Imports a submission, given by its path, as AlgoPerf does: by dotted name. The path is one
+    relative to `root`, or an absolute one below it.
 
     Raises:
         UserError: no such file, not importable by name, an error while importing, or a function
             of AlgoPerf's missing.
     """
-    module = _import(path, framework, root)
+    module = _import(path := _relative(path, root), framework, root)
     required = ("get_batch_size", "init_optimizer_state", "update_params", "data_selection")
     missing = [name for name in required if not callable(getattr(module, name, None))]
     if missing:
@@ -95,10 +99,14 @@ def load(path: str, framework: str, root: Path) -> Submission:
     return Submission(path=path, **functions)
 
 
+def _relative(path: str, root: Path) -> str:
+    """`path` relative to `root`, so that one file has one path; an absolute one elsewhere stays."""
+    normal = Path(os.path.normpath(path))
+    return (normal.relative_to(root) if normal.is_relative_to(root) else normal).as_posix()
+
+
 def _import(path: str, framework: str, root: Path) -> ModuleType:
     relative = Path(path)
-    if relative.is_absolute() and relative.is_relative_to(root):
-        relative = relative.relative_to(root)
     if relative.is_absolute() or not (root / relative).is_file():
         names = ", ".join(path_of(name, framework) for name in available(framework, root))
         raise UserError(f"unknown submission --submission_path={path}; allowed: {names or 'none'}")

@@ -28,7 +28,8 @@ from benchmark.backend import Backend
 from benchmark.log import MetricsLogger
 from benchmark.submission import Submission
 
-SELF_TUNING_FACTOR = 1.5  # AlgoPerf's longer budget where a submission tunes itself
+# AlgoPerf's longer budget where a submission tunes itself (rules since v0.6).
+SELF_TUNING_FACTOR = 1.5
 _REPORT_PERIOD_SEC = 0.5
 
 log = logging.getLogger(__name__)

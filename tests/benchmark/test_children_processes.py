@@ -16,15 +16,20 @@ from benchmark.children import Job
 
 ROOT = Path(children.__file__).parent.parent
 
-# Writes when it began and ended and on which core, and tells its parent how it goes.
+# Writes when it began and ended and on which core, and tells its parent how it goes; ends when
+# its partner, which may be itself, is up too.
 WORKER = """
 import json, sys, time
-folder, name, seconds = sys.argv[1:4]
+from pathlib import Path
+folder, name, partner = sys.argv[1:4]
 core = [flag for flag in sys.argv if flag.startswith("--cpu_core=")][0].split("=")[1]
 began = time.time()
 print("some library says hello")
 print(json.dumps(["update", "trial_1", 0.5, "half"]), flush=True)
-time.sleep(float(seconds))
+Path(folder, f"{name}.up").touch()
+while not Path(folder, f"{partner}.up").exists():
+    assert time.time() < began + 60
+    time.sleep(0.01)
 print(json.dumps(["end", "trial_1", "done"]), flush=True)
 with open(f"{folder}/{name}.json", "w") as file:
     json.dump([began, time.time(), core], file)
@@ -35,24 +40,24 @@ def job(name: str, *command: str) -> Job:
     return Job(name, (sys.executable, "-c", *command))
 
 
-def worker(tmp_path: Path, name: str, seconds: float = 0.3) -> Job:
-    return job(name, WORKER, str(tmp_path), name, str(seconds))
+def worker(tmp_path: Path, name: str, partner: str | None = None) -> Job:
+    return job(name, WORKER, str(tmp_path), name, partner or name)
 
 
 def test_as_many_side_by_side_as_there_are_cores_each_on_its_own(tmp_path, reports):
-    jobs = [worker(tmp_path, name) for name in "abcde"]
+    # The first two end only if they are up at the same time.
+    partners = {"a": "b", "b": "a"}
+    jobs = [worker(tmp_path, name, partners.get(name)) for name in "abcde"]
     assert children.run_all(jobs, [3, 7], reports) == {}
     told = [json.loads((tmp_path / f"{name}.json").read_text()) for name in "abcde"]
     for began, _, _ in told:
         at_once = [core for start, end, core in told if start <= began < end]
         assert len(at_once) == len(set(at_once)) <= 2
     assert {core for _, _, core in told} == {"3", "7"}
-    overlaps = [a for a in told for b in told if a is not b and a[0] < b[1] and b[0] < a[1]]
-    assert overlaps
 
 
 def test_children_are_shown_under_their_labels(tmp_path, reports):
-    children.run_all([worker(tmp_path, "a", 0), worker(tmp_path, "b", 0)], [0, 1], reports)
+    children.run_all([worker(tmp_path, "a"), worker(tmp_path, "b")], [0, 1], reports)
     for name in "ab":
         updates = [update for update in reports.updates if update[0] == name]
         assert updates == [(name, 0.0, "starting"), (name, 0.5, "half")]
@@ -66,7 +71,7 @@ def test_one_that_fails_does_not_stop_the_others(tmp_path, reports):
         job("silent", "import sys; sys.exit(3)"),
         job("told", message),
         job("killed", "import os; os.kill(os.getpid(), 9)"),
-        worker(tmp_path, "good", 0),
+        worker(tmp_path, "good"),
     ]
     failed = children.run_all(jobs, [0], reports)
     assert failed == {
@@ -125,7 +130,7 @@ def start_parent(tmp_path, *kinds: str, grace: float) -> tuple[subprocess.Popen,
         stderr=subprocess.PIPE,
         text=True,
     )
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 300
     while len(found := list(tmp_path.glob("*.*"))) < len(kinds):
         assert time.monotonic() < deadline, parent.communicate(timeout=1)
         time.sleep(0.02)
@@ -142,35 +147,33 @@ def gone(pids: list[int], within: float) -> bool:
 
 
 def test_ctrl_c_ends_every_child_the_deaf_ones_too(tmp_path):
-    parent, pids = start_parent(tmp_path, "polite", "deaf", grace=1.0)
+    parent, pids = start_parent(tmp_path, "polite", "deaf", grace=3.0)
     start = time.monotonic()
     parent.send_signal(signal.SIGINT)
-    _, stderr = parent.communicate(timeout=20)
+    _, stderr = parent.communicate(timeout=60)
     assert parent.returncode == 130
     assert stderr == "interrupted\n"
     assert gone(pids, 0)
     assert (tmp_path / "polite.interrupted").exists()
-    assert time.monotonic() - start > 1.9  # the deaf one was asked, told, then killed
+    assert time.monotonic() - start > 5.9  # the deaf one was asked, told, then killed
 
 
 def test_a_second_ctrl_c_kills_at_once(tmp_path):
-    parent, pids = start_parent(tmp_path, "deaf", grace=30.0)
-    start = time.monotonic()
+    parent, pids = start_parent(tmp_path, "deaf", grace=300.0)
     parent.send_signal(signal.SIGINT)
     time.sleep(0.3)
     parent.send_signal(signal.SIGINT)
-    parent.communicate(timeout=20)
+    parent.communicate(timeout=60)  # well within the grace
     assert parent.returncode == 130
     assert gone(pids, 0)
-    assert time.monotonic() - start < 20
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_children_end_when_their_parent_is_killed(tmp_path, number):
-    parent, pids = start_parent(tmp_path, "polite", "deaf", grace=30.0)
+    parent, pids = start_parent(tmp_path, "polite", "deaf", grace=300.0)
     parent.send_signal(number)
-    parent.communicate(timeout=20)
-    assert gone(pids, 5)
+    parent.communicate(timeout=60)
+    assert gone(pids, 60)
 
 
 def test_a_child_can_be_interrupted_while_it_writes_much(tmp_path, reports):

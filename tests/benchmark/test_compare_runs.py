@@ -116,7 +116,7 @@ def test_mistakes_are_told_before_the_first_run(comparison, fake_root, values, t
 
 def test_a_mistake_in_the_last_submissions_search_space_stops_the_first(comparison, fake_root):
     (fake_root / "tuning_search_spaces" / "slow.json").write_text('[{"momentum": 0.1}]')
-    with pytest.raises(UserError, match=r"slow.json: no hyperparameter 'momentum'"):
+    with pytest.raises(UserError, match=r"slow.json, point 1: no hyperparameter 'momentum'"):
         compare.plan_comparison(comparison, repository.place(fake_root))
 
 

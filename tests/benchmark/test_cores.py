@@ -40,9 +40,16 @@ def test_a_core_that_is_not_there_is_refused_and_the_allowed_ones_named():
         cores.pin(9999)
 
 
-def test_a_system_without_pinning_says_so(monkeypatch):
+def test_a_system_without_pinning_sets_nothing_and_says_so(monkeypatch, caplog):
+    assert cores.used() == len(os.sched_getaffinity(0))
     monkeypatch.delattr(os, "sched_setaffinity")
     monkeypatch.delattr(os, "sched_getaffinity")
     assert len(cores.available()) == os.cpu_count()
-    with pytest.raises(UserError, match="cannot pin"):
-        cores.pin(0)
+    before = dict(os.environ)
+    cores.pin(0)
+    assert dict(os.environ) == before
+    assert cores.used() is None
+    (record,) = caplog.records
+    assert record.getMessage().startswith("--cpu_core=0: this system cannot keep")
+    with pytest.raises(UserError, match="--cpu_core=9999: not a core"):
+        cores.pin(9999)

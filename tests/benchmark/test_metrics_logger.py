@@ -96,7 +96,7 @@ def test_kill_9_leaves_whole_rows(tmp_path):
         folder.mkdir()
         writer = subprocess.Popen([sys.executable, "-c", WRITER, str(folder)], cwd=ROOT)
         path = folder / "eval_measurements.csv"
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 300
         while not path.exists() or len(lines_of(path)) < 20 + 7 * attempt:
             assert time.monotonic() < deadline
         writer.kill()
@@ -118,11 +118,13 @@ def test_write_replaces_and_leaves_no_temporary_file(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
 
 
-def test_logging_is_cheap(logger):
-    """A submission's logging is on the clock. Measured: 0.5 ms for a row after a thousand."""
+def test_logging_a_row_renders_only_that_row(logger, monkeypatch):
+    """A submission's logging is on the clock: rows that are there are not rendered again."""
+    rendered = []
+    render = log._Table._render
+    monkeypatch.setattr(
+        log._Table, "_render", lambda table, row: rendered.append(row) or render(table, row)
+    )
     for step in range(1000):
         logger.append_scalar_metrics({"loss": 1.0, "grad_norm": 2.0}, step)
-    start = time.perf_counter()
-    for step in range(20):
-        logger.append_scalar_metrics({"loss": 1.0, "grad_norm": 2.0}, step)
-    assert (time.perf_counter() - start) / 20 < 0.02
+    assert len(rendered) == 1001  # and the line of names

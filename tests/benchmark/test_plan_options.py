@@ -48,6 +48,9 @@ def test_settings_hold_what_a_finished_run_must_agree_in(options, fake_root):
     assert settings["max_global_steps"] == 9
     assert settings["workload.validation_target_value"] == 0.9
     assert settings["hyperparameters.learning_rate"] == 0.2
+    assert settings["submission_path"] == "submissions/fast/jax/submission.py"
+    absolute = change(options, submission_path=str(fake_root / options.submission_path))
+    assert plan(change(absolute, max_global_steps=9), fake_root).trials[0].settings == settings
 
 
 def test_self_tuning_has_one_trial_without_hyperparameters(options, fake_root):
@@ -96,7 +99,17 @@ def test_a_hyperparameter_that_the_submission_lacks(options, fake_root):
     space.write_text('[{"learning_rate": 0.1, "momentum": 0.9}]')
     with pytest.raises(UserError) as caught:
         plan(change(options, num_tuning_trials=1), fake_root)
-    assert str(caught.value).startswith(f"{space}: no hyperparameter 'momentum'; allowed: ")
+    assert str(caught.value).startswith(f"{space}, point 1: no hyperparameter 'momentum'; allowed")
+
+
+def test_every_chosen_point_is_checked_with_its_values(options, fake_root, tmp_path):
+    space = fake_root / "tuning_search_spaces" / "fast.json"
+    space.write_text('[{"delay": 0.1}, {"delay": -0.1}]')
+    with pytest.raises(UserError) as caught:
+        plan(options, fake_root)
+    assert str(caught.value) == f"{space}, point 2: delay=-0.1 must not be negative"
+    assert not (tmp_path / "experiments").exists()
+    assert len(plan(change(options, hparam_end_index=1), fake_root).trials) == 1  # not chosen
 
 
 def test_a_workload_without_batch_size(options, fake_root, monkeypatch):

@@ -1,6 +1,7 @@
 """One submission on one workload in this process: files, resuming, errors, determinism."""
 
 import dataclasses
+import itertools
 import json
 import logging
 
@@ -10,6 +11,7 @@ import pytest
 from fakes.fixtures import POINTS
 from fakes.repository import SUBMISSION
 
+from benchmark import trial_folder
 from benchmark.errors import UserError
 from benchmark.plan import Options
 from benchmark.run import run
@@ -59,6 +61,7 @@ def test_a_run_leaves_algoperfs_files_and_a_result(options, folder, fake_root, r
     assert read(folder / "hparams.json") == POINTS[0]
     assert read(folder / "flags_0.json") == dataclasses.asdict(options)
     assert read(folder / "meta_data_0.json")["rng_seed"] == 5
+    assert read(folder / "meta_data_0.json")["global_batch_size"] == 8
     assert read(folder / "meta_data_0.json")["workload.target_metric_name"] == "accuracy"
     assert read(folder / "result.json") == dataclasses.asdict(results[0])
     rows = pd.read_csv(folder / "eval_measurements.csv")
@@ -103,6 +106,38 @@ def test_finished_trials_are_kept(options, folder, fake_root, reports):
     assert run(options, reports, fake_root) == first
     assert (folder / "result.json").stat() == before
     assert f"{folder} is finished and kept: {first[0]}" in reports.notes
+
+
+def test_another_submission_is_refused_and_another_spelling_of_the_same_is_kept(
+    options, folder, fake_root, reports
+):
+    path = options.submission_path
+    absolute = str(fake_root / path)
+    first = run(change(options, submission_path=absolute), reports, fake_root)
+    assert read(folder / "flags_0.json")["submission_path"] == path
+    before = (folder / "result.json").stat()
+    assert run(options, reports, fake_root) == first
+    assert run(change(options, submission_path=f"./{path}"), reports, fake_root) == first
+    with pytest.raises(UserError, match=rf"submission_path={path}, not .*/slow/jax/submission.py"):
+        run(change(options, submission_path=path.replace("fast", "slow")), reports, fake_root)
+    assert (folder / "result.json").stat() == before
+
+
+def test_a_trial_that_another_process_finishes_meanwhile_is_kept(
+    options, folder, fake_root, reports, monkeypatch
+):
+    first = run(options, reports, fake_root)
+    before = (folder / "result.json").stat()
+    finished_with = trial_folder.finished_with
+    looks = itertools.count()
+
+    def not_yet_at_first(*arguments):
+        return next(looks) > 0 and finished_with(*arguments)
+
+    monkeypatch.setattr(trial_folder, "finished_with", not_yet_at_first)
+    assert run(options, reports, fake_root) == first
+    assert (folder / "result.json").stat() == before
+    assert [note for note in reports.notes if "finished by another process" in note]
 
 
 def test_more_trials_later_run_only_the_new_ones(options, folder, fake_root, reports):

@@ -24,7 +24,9 @@ def test_loads_by_relative_and_by_absolute_path(fake_root):
     relative = load(fake_root)
     path = str(fake_root / submission.path_of("fast", "jax"))
     absolute = submission.load(path, "jax", fake_root)
-    assert absolute.update_params is relative.update_params
+    roundabout = submission.load("./submissions/slow/../fast/jax/submission.py", "jax", fake_root)
+    assert absolute.update_params is roundabout.update_params is relative.update_params
+    assert absolute.path == roundabout.path == relative.path == submission.path_of("fast", "jax")
     assert relative.prepare_for_eval is None
     assert relative.global_batch_size("quadratic") == 8
 
@@ -71,17 +73,21 @@ def test_missing_functions_are_named(fake_root):
     )
 
 
-def test_unknown_hyperparameters_name_the_file(fake_root):
+def test_hyperparameters_that_the_submission_does_not_take_name_their_place(fake_root):
     loaded = load(fake_root)
-    loaded.check_names(["learning_rate"], "space.json")
-    with pytest.raises(UserError) as caught:
-        loaded.check_names(["learning_rate", "momentum"], "space.json")
-    assert str(caught.value).startswith("space.json: no hyperparameter 'momentum'; allowed: learn")
+    loaded.check_point({"learning_rate": 0.1}, "space.json, point 1")
+    for point, told in (
+        ({"learning_rate": 0.1, "momentum": 0.9}, "no hyperparameter 'momentum'; allowed: learn"),
+        ({"learning_rate": -0.1}, "learning_rate=-0.1 must not be negative"),
+    ):
+        with pytest.raises(UserError) as caught:
+            loaded.check_point(point, "space.json, point 2")
+        assert str(caught.value).startswith(f"space.json, point 2: {told}")
 
 
-def test_a_submission_that_cannot_tell_accepts_all_names(fake_root):
+def test_a_submission_that_cannot_tell_accepts_every_point(fake_root):
     rewrite(fake_root, SUBMISSION.replace("check_hyperparameters", "unused"))
-    load(fake_root).check_names(["whatever"], "space.json")
+    load(fake_root).check_point({"whatever": -1}, "space.json, point 1")
 
 
 def batch_sizes(sizes: dict[str, int]) -> submission.Submission:

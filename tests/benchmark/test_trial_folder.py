@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,12 @@ from benchmark.log import write_json
 from benchmark.trial import Result
 
 ROOT = Path(trial_folder.__file__).parent.parent
-FLAGS = {"tuning_ruleset": "external", "max_global_steps": 10, "workload": "quadratic"}
+FLAGS = {
+    "submission_path": "a.py",
+    "tuning_ruleset": "external",
+    "max_global_steps": 10,
+    "workload": "quadratic",
+}
 META = {"rng_seed": 3, "workload.step_hint": 20, "workload.validation_target_value": 0.9}
 HPARAMS = {"learning_rate": 0.1, "graft": "adam"}
 
@@ -81,6 +87,7 @@ def test_finished_with_the_same_settings_is_kept(folder, reason):
 @pytest.mark.parametrize(
     ("flags", "meta", "hparams", "told"),
     [
+        ({"submission_path": "b.py"}, {}, {}, "submission_path=a.py, not b.py"),
         ({"max_global_steps": None}, {}, {}, "max_global_steps=10, not None"),
         ({"tuning_ruleset": "self"}, {}, {}, "tuning_ruleset=external, not self"),
         ({"eval_every_steps": 5}, {}, {}, "eval_every_steps=None, not 5"),
@@ -123,7 +130,7 @@ def test_runs_that_set_targets_do_not_depend_on_targets(folder):
 
 
 def test_in_use_makes_an_empty_folder_and_leaves_no_lock(folder):
-    with trial_folder.in_use(folder, overwrite=False) as aside:
+    with trial_folder.in_use(folder, overwrite=False, wanted=WANTED) as aside:
         assert aside is None
         assert [path.name for path in folder.iterdir()] == ["run.lock"]
         (folder / "log").write_text("x")
@@ -134,7 +141,7 @@ def test_an_interrupted_trial_is_set_aside_and_marked(folder):
     folder.mkdir(parents=True)
     (folder / "measurements.csv").write_text("loss\n0.5\n")
     (folder / "run.lock").write_text("123")  # left by kill -9
-    with trial_folder.in_use(folder, overwrite=False) as aside:
+    with trial_folder.in_use(folder, overwrite=False, wanted=WANTED) as aside:
         assert aside == folder.with_name("interrupted_trial_1_1")
         assert [path.name for path in folder.iterdir()] == ["run.lock"]
     assert (aside / "measurements.csv").read_text() == "loss\n0.5\n"
@@ -148,14 +155,14 @@ def test_an_interrupted_trial_is_set_aside_and_marked(folder):
 def test_several_interruptions_and_errors_are_all_kept(folder):
     for number in (1, 2, 3):
         finish(folder, reason="error", message="out of memory")
-        with trial_folder.in_use(folder, overwrite=False) as aside:
+        with trial_folder.in_use(folder, overwrite=False, wanted=WANTED) as aside:
             assert aside.name == f"interrupted_trial_1_{number}"
         assert "ended with an error: out of memory" in (aside / "INTERRUPTED").read_text()
 
 
 def test_overwrite_removes_and_sets_nothing_aside(folder):
     finish(folder)
-    with trial_folder.in_use(folder, overwrite=True) as aside:
+    with trial_folder.in_use(folder, overwrite=True, wanted=WANTED) as aside:
         assert aside is None
     assert list(folder.parent.iterdir()) == [folder]
     assert list(folder.iterdir()) == []
@@ -169,26 +176,31 @@ def test_a_folder_half_removed_is_not_finished(folder, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(trial_folder.shutil, "rmtree", killed)
-    with pytest.raises(KeyboardInterrupt), trial_folder.in_use(folder, overwrite=True):
+    with (
+        pytest.raises(KeyboardInterrupt),
+        trial_folder.in_use(folder, overwrite=True, wanted=WANTED),
+    ):
         pass
     assert not trial_folder.finished_with(folder, WANTED)
 
 
 HOLDER = """
-import sys, time
+import sys
 from pathlib import Path
 from benchmark import trial_folder
-with trial_folder.in_use(Path(sys.argv[1]), overwrite=False):
+with trial_folder.in_use(Path(sys.argv[1]), overwrite=False, wanted={"rng_seed": None}):
     (Path(sys.argv[1]) / "measurements.csv").write_text("row")
     print("ready", flush=True)
-    time.sleep(float(sys.argv[2]))
+    sys.stdin.readline()
 """
 
 
-def hold(folder, seconds):
+def hold(folder):
+    """A process that uses the folder until it is sent a line."""
     holder = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(folder), str(seconds)],
+        [sys.executable, "-c", HOLDER, str(folder)],
         cwd=ROOT,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
     assert holder.stdout.readline() == b"ready\n"
@@ -198,10 +210,10 @@ def hold(folder, seconds):
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_a_running_trial_is_refused_and_untouched(folder, monkeypatch, overwrite):
     monkeypatch.setattr(trial_folder, "_LOCK_PATIENCE_SEC", 0.2)
-    holder = hold(folder, 60)
+    holder = hold(folder)
     try:
         told = re.escape(f"{folder} is in use by another run (process {holder.pid})")
-        with pytest.raises(UserError, match=told), trial_folder.in_use(folder, overwrite):
+        with pytest.raises(UserError, match=told), trial_folder.in_use(folder, overwrite, WANTED):
             pass
         assert (folder / "measurements.csv").read_text() == "row"
     finally:
@@ -210,24 +222,63 @@ def test_a_running_trial_is_refused_and_untouched(folder, monkeypatch, overwrite
 
 
 def test_a_killed_trial_is_taken_over_at_once(folder):
-    holder = hold(folder, 60)
+    holder = hold(folder)
     holder.kill()
     holder.wait()
-    with trial_folder.in_use(folder, overwrite=False) as aside:
+    with trial_folder.in_use(folder, overwrite=False, wanted=WANTED) as aside:
         assert (aside / "measurements.csv").read_text() == "row"
 
 
-def test_a_trial_that_is_just_ending_is_waited_for(folder):
-    holder = hold(folder, 0.7)
-    start = time.monotonic()
-    with trial_folder.in_use(folder, overwrite=False) as aside:
-        assert time.monotonic() - start > 0.3
-        assert aside is not None
+@pytest.fixture
+def ending(folder, monkeypatch):
+    """A process that uses the folder and ends as soon as somebody has found it in use."""
+    monkeypatch.setattr(trial_folder, "_LOCK_PATIENCE_SEC", 60.0)
+    holder = hold(folder)
+    waits = []
+
+    def end(seconds):
+        if not waits:
+            holder.communicate(b"end\n", timeout=60)
+        waits.append(seconds)
+
+    clock = types.SimpleNamespace(monotonic=time.monotonic, sleep=end)
+    monkeypatch.setattr(trial_folder, "time", clock)
+    yield waits
+    holder.kill()
     holder.wait()
 
 
+def test_a_trial_that_is_just_ending_is_waited_for(folder, ending):
+    with trial_folder.in_use(folder, overwrite=False, wanted=WANTED) as aside:
+        assert len(ending) == 1
+        assert aside == folder.with_name("interrupted_trial_1_1")
+
+
+def test_a_run_finished_while_waiting_for_it_is_kept(folder, ending):
+    finish(folder)
+    before = sorted(path.name for path in folder.iterdir())
+    with trial_folder.in_use(folder, overwrite=False, wanted=WANTED) as kept:
+        assert kept == result()
+    assert len(ending) == 1
+    assert sorted([*(path.name for path in folder.iterdir()), "run.lock"]) == before
+    assert list(folder.parent.iterdir()) == [folder]
+
+
+def test_a_run_finished_meanwhile_with_other_settings_is_refused(folder, ending):
+    finish(folder, meta=META | {"rng_seed": 4})
+    with (
+        pytest.raises(UserError, match="rng_seed=4, not 3"),
+        trial_folder.in_use(folder, overwrite=False, wanted=WANTED),
+    ):
+        pass
+    assert trial_folder.read_result(folder) == result()
+
+
 def test_errors_in_the_body_come_through_and_free_the_folder(folder):
-    with pytest.raises(FileNotFoundError), trial_folder.in_use(folder, overwrite=False):
+    with (
+        pytest.raises(FileNotFoundError),
+        trial_folder.in_use(folder, overwrite=False, wanted=WANTED),
+    ):
         raise FileNotFoundError("from the body")
-    with trial_folder.in_use(folder, overwrite=False):
+    with trial_folder.in_use(folder, overwrite=False, wanted=WANTED):
         pass

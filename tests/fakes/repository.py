@@ -17,10 +17,12 @@ import numpy as np
 KNOWN = ("learning_rate", "delay", "fail_at", "one_minus_beta1", "weight_decay")
 
 
-def check_hyperparameters(names):
-    for name in names:
+def check_hyperparameters(point):
+    for name, value in point.items():
         if name not in KNOWN:
             raise ValueError(f"no hyperparameter {name!r}; allowed: {', '.join(KNOWN)}")
+        if value < 0:
+            raise ValueError(f"{name}={value!r} must not be negative")
 
 
 def get_batch_size(workload_name):

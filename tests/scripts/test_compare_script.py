@@ -1,5 +1,6 @@
 """scripts/compare.py as a user runs it: table and report, Ctrl-C, kill -9, failures."""
 
+import json
 import os
 import signal
 import subprocess
@@ -71,6 +72,39 @@ def test_a_failed_run_is_status_1_and_the_others_are_scored(command, race, fake_
     assert list((race / "report").rglob("*.html"))
 
 
+def dies_early(fake_root: Path, name: str) -> None:
+    """Makes the submission exit while it is imported in a child, not in the script itself."""
+    path = fake_root / "submissions" / name / "jax" / "submission.py"
+    text = 'import sys\nif any("--cpu_core" in arg for arg in sys.argv):\n    sys.exit("gone")\n'
+    path.write_text(text + path.read_text())
+
+
+def test_a_run_that_dies_before_its_folder_is_warned_of_and_the_others_scored(
+    command, race, fake_root
+):
+    dies_early(fake_root, "fast")
+    done = run(command())
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[0].startswith("error: fast failed: ")
+    assert "warning: fast has left no logs and is not scored" in done.stderr.splitlines()
+    assert "Traceback" not in done.stderr
+    assert not (race / "fast").exists()
+    scores = json.loads((race / "report" / "scores.json").read_text())
+    assert "slow" in json.dumps(scores)
+
+
+def test_no_logs_at_all(command, race, fake_root):
+    dies_early(fake_root, "fast")
+    dies_early(fake_root, "slow")
+    done = run(command())
+    assert done.returncode == 1
+    assert [line.split(":")[0] for line in done.stderr.splitlines()] == [
+        *2 * ["error"],
+        *2 * ["warning"],
+    ]
+    assert not race.exists()
+
+
 @pytest.mark.parametrize(
     ("flag", "told"),
     [
@@ -111,7 +145,7 @@ def running(command, race, fake_root):
 def test_ctrl_c_ends_the_children_and_the_same_command_goes_on(running, command, race):
     process, children = running
     process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=30)
+    _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
     assert stderr == "interrupted: the same command keeps what is finished and goes on\n"
     assert not [child for child in children if child.is_running()]

@@ -10,7 +10,10 @@ import pytest
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 
 
-@pytest.mark.parametrize("name", ["run", "compare", "set_targets"])
+NAMES = ["run", "compare", "set_targets", "prepare_data", "score", "tune"]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_help(name):
     done = subprocess.run(
         [sys.executable, str(SCRIPTS / f"{name}.py"), "--help"], capture_output=True, text=True

@@ -91,6 +91,15 @@ def test_mistakes_are_one_line_and_status_2(command, trial, flag, told):
     assert not trial.exists()
 
 
+def test_a_point_that_the_submission_refuses_is_one_line_and_status_2(command, trial, fake_root):
+    space = fake_root / "tuning_search_spaces" / "fast.json"
+    space.write_text('[{"delay": 1}, {"delay": -1}]')
+    done = run(command("--num_tuning_trials=2"))
+    assert done.returncode == 2
+    assert done.stderr == f"error: {space}, point 2: delay=-1 must not be negative\n"
+    assert not trial.exists()
+
+
 SLOW = '[{"learning_rate": 0.001, "delay": 0.02}]'
 
 
@@ -111,7 +120,7 @@ def slow(fake_root):
 def test_ctrl_c_keeps_what_was_logged_and_the_same_command_runs_it_again(command, trial, slow):
     process = start(command(), trial)
     process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=20)
+    _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
     assert stderr == "interrupted: the same command keeps what is finished and goes on\n"
     assert not (trial / "result.json").exists()
@@ -137,7 +146,7 @@ def test_end_with_stdin(command, trial, slow):
     process = start(command("--end_with_stdin"), trial, stdin=subprocess.PIPE)
     assert process.poll() is None
     process.stdin.close()
-    assert process.wait(timeout=5) == 130
+    assert process.wait(timeout=60) == 130
     assert not (trial / "result.json").exists()
 
 

@@ -297,7 +297,9 @@ def test_two_processes_at_once_prepare_once(tmp_path, source, start):
 
 def test_a_killed_preparation_is_invisible_and_the_next_one_works(tmp_path, source, fetch, start):
     process = start()
+    deadline = time.monotonic() + 60
     while not (tmp_path / "log").exists():
+        assert time.monotonic() < deadline
         time.sleep(0.01)
     process.kill()
     process.wait(60)
