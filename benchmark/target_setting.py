@@ -205,7 +205,7 @@ class Procedure:
     def facts(self, command: str) -> dict[str, Any]:
         setting = self.setting
         collected = metadata.collect(self.workload, setting.framework, setting.rng_seed)
-        names = ("git_commit_hash", "git_uncommitted_changes", "os_platform", "python_version")
+        names = ("git_commit_hash", "git_uncommitted_changes", "python_version")
         return {
             "command": command,
             "date": datetime.now(UTC).isoformat(timespec="seconds"),

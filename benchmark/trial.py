@@ -31,6 +31,8 @@ from benchmark.submission import Submission
 # AlgoPerf's longer budget where a submission tunes itself (rules since v0.6).
 SELF_TUNING_FACTOR = 1.5
 _REPORT_PERIOD_SEC = 0.5
+# Metrics that a submission may log, and that a user must hear of when they are not zero.
+_COUNTERS = ("skipped_updates", "failed_roots")
 
 log = logging.getLogger(__name__)
 
@@ -93,9 +95,10 @@ class Result:
     def __str__(self) -> str:
         if self.reason == "error":
             return f"error at step {self.global_step}: {self.message}"
+        remarks = f"; {self.message}" if self.message else ""
         return (
             f"{self.reason} at step {self.global_step}, {self.accumulated_submission_time:.1f} s "
-            f"(compiling {self.compile_time:.1f} s)"
+            f"(compiling {self.compile_time:.1f} s){remarks}"
         )
 
 
@@ -194,7 +197,7 @@ class Trial:
         self.logger.append_scalar_metrics(
             {"score": state["accumulated_submission_time"]}, self.global_step, preemption_count=0
         )
-        return self.result("finished", self._reason())
+        return self.result("finished", self._reason(), self._remarks())
 
     def result(self, status: str, reason: str, message: str = "") -> Result:
         return Result(
@@ -236,6 +239,11 @@ class Trial:
         if not self.train_state["is_time_remaining"]:
             return "budget"
         return "submission_ended" if self._ended_by_submission else "max_global_steps"
+
+    def _remarks(self) -> str:
+        """What the submission has logged of updates that it skipped, if any."""
+        counts = {name: self.logger.latest(name) for name in _COUNTERS}
+        return ", ".join(f"{name} {count:g}" for name, count in counts.items() if count)
 
     def _step(self, data_rng: Any, update_rng: Any) -> float:
         """One step; the clock has been running since `last_step_end_time`. Returns its end."""

@@ -450,3 +450,19 @@ def test_what_a_submission_raises_comes_through_and_the_result_says_how_far_it_g
     assert (result.global_step, result.reason) == (3, "error")
     assert str(result) == "error at step 3: not finite"
     assert result.accumulated_submission_time == pytest.approx(3 * STEP + PREPARE)
+
+
+@pytest.mark.parametrize(("skipped", "told"), [(0.0, ""), (3.0, "skipped_updates 3")])
+def test_the_result_tells_of_updates_that_the_submission_skipped(tmp_path, skipped, told):
+    bench = Bench(tmp_path, Rules(max_global_steps=2), **UNREACHABLE)
+    plain = bench.functions["prepare_for_eval"]
+
+    def prepare_for_eval(**arguments: Any) -> Any:
+        counted = {"skipped_updates": skipped, "failed_roots": 0.0}
+        bench.logger.append_scalar_metrics(counted, arguments["global_step"])
+        return plain(**arguments)
+
+    bench.functions["prepare_for_eval"] = prepare_for_eval
+    result = bench.run()
+    assert result.message == told
+    assert str(result).endswith(f"; {told}" if told else "(compiling 0.0 s)")
