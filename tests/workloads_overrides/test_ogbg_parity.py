@@ -12,7 +12,7 @@ from algoperf_api import spec
 from workloads_overrides.small.ogbg import param_map
 
 TRAIN, EVAL = spec.ForwardPassMode.TRAIN, spec.ForwardPassMode.EVAL
-NUM_PARAMETERS = 133_214
+NUM_PARAMETERS = 291_966
 
 
 @pytest.fixture(scope="module")
