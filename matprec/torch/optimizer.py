@@ -265,7 +265,7 @@ def _gradient(param: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """A parameter's gradient in the state's dtype; zeros where there is none."""
     if param.grad is None:
         return torch.zeros_like(param, dtype=dtype)
-    if param.grad.is_sparse:
+    if param.grad.layout is not torch.strided:
         raise RuntimeError(f"sparse gradients are not supported (parameter {tuple(param.shape)})")
     return param.grad.to(dtype)
 
