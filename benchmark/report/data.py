@@ -31,6 +31,16 @@ def as_json(scores: Scores) -> dict[str, Any]:
             for baseline in scores.baselines
             if baseline in scores.scores
         },
+        "studies": [
+            {
+                "submission": row["submission"],
+                "workload": row["workload"],
+                "study": int(row["study"]),
+                "time_to_target_s": _plain(row["time"]),
+                "steps_to_target": _plain(row["steps"]),
+            }
+            for row in scores.studies.to_dict("records")
+        ],
         "warnings": list(scores.warnings),
     }
 

@@ -121,6 +121,11 @@ def test_scores_json(report: Path):
     assert data["scores"]["adamw"] == pytest.approx((4 - adamw / asgo) / 3)
     assert data["targets"]["ogbg_small"]["validation_target_value"] == 0.7
     assert data["steps_to_target"]["asgo"]["ogbg_small"] > 0
+    for name in ("time_to_target_s", "steps_to_target"):
+        studies = [row for row in data["studies"] if row["submission"] == "asgo"]
+        assert [row["study"] for row in studies] == [0, 1]
+        values = [float(row[name]) for row in studies]
+        assert data[name]["asgo"]["ogbg_small"] == pytest.approx(sum(values) / 2)
     assert data["warnings"] == []
 
 
