@@ -10,9 +10,13 @@ A plan depends on shapes, roles and options only; it is computed in Python, once
 
 import collections
 import dataclasses
+import itertools
 import math
-from collections.abc import Hashable, Iterable, Sequence
+import operator
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any, Literal
+
+from matprec import linalg
 
 Array = Any
 Shape = tuple[int, ...]
@@ -29,24 +33,25 @@ ROLES = (
     "vector",
 )
 ELEMENTWISE_STACK_BYTES = 1 << 16  # beyond this, stacking rows costs copies and saves nothing
+NEVER_MERGED = 1_000_000  # a side this long is an embedding table: `merge_dims` leaves it out
 CPU_STACK_BYTES = 3 << 19  # 1.5 MB: larger stacks fall out of a core's cache
 
 
 @dataclasses.dataclass(frozen=True)
 class View:
-    """How a tensor becomes a matrix: permute the axes, then reshape to (rows, columns).
+    """How a tensor becomes a matrix: permute the axes, then reshape to `dims`, (rows, columns).
 
-    `parts` > 1 cuts the rows of a fused tensor into that many matrices.
+    `parts` > 1 cuts the rows of a fused tensor into that many matrices. Where tensors are not
+    seen as matrices (`merge_dims`), `dims` has any length of at least one.
     """
 
     shape: Shape
     axes: tuple[int, ...]
-    rows: int
-    columns: int
+    dims: Shape
     parts: int = 1
 
     def to_matrix(self, xp: Any, x: Array) -> Array:
-        return xp.reshape(xp.permute_dims(x, self.axes), (self.rows, self.columns))
+        return xp.reshape(xp.permute_dims(x, self.axes), self.dims)
 
     def from_matrix(self, xp: Any, matrix: Array) -> Array:
         permuted = xp.reshape(matrix, tuple(self.shape[axis] for axis in self.axes))
@@ -56,13 +61,19 @@ class View:
 
 @dataclasses.dataclass(frozen=True)
 class Piece:
-    """Rows `top` to `bottom` and columns `left` to `right` of tensor number `tensor`'s matrix."""
+    """The block from `start` up to `stop`, along every axis, of tensor number `tensor`'s matrix."""
 
     tensor: int
-    top: int
-    bottom: int
-    left: int
-    right: int
+    start: Shape
+    stop: Shape
+
+    @property
+    def shape(self) -> Shape:
+        return tuple(stop - start for start, stop in zip(self.start, self.stop, strict=True))
+
+    @property
+    def slices(self) -> tuple[slice, ...]:
+        return tuple(map(slice, self.start, self.stop))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,9 +85,8 @@ class Stack:
     decayed: bool
 
     @property
-    def shape(self) -> tuple[int, int]:
-        piece = self.pieces[0]
-        return piece.bottom - piece.top, piece.right - piece.left
+    def shape(self) -> Shape:
+        return self.pieces[0].shape
 
     @property
     def owners(self) -> tuple[int, ...]:
@@ -103,6 +113,9 @@ class Options:
       elementwise: no tensor is a matrix.
       precondition_head: whether the role `head` counts as a matrix.
       block_size: largest side of a block; None for whole matrices.
+      merge_dims: no tensor is a matrix; as the winner of AlgoPerf has it, sides of length 1 are
+        dropped, neighbouring ones merged up to `block_size`, and every tensor without a side of a
+        million is preconditioned, in blocks of as many dimensions as remain.
     """
 
     weight_layout: WeightLayout
@@ -111,6 +124,7 @@ class Options:
     elementwise: bool = False
     precondition_head: bool = True
     block_size: int | None = None
+    merge_dims: bool = False
 
 
 def make_view(shape: Shape, role: str | None, weight_layout: WeightLayout) -> View:
@@ -131,10 +145,20 @@ def make_view(shape: Shape, role: str | None, weight_layout: WeightLayout) -> Vi
         if weight_layout == "in_out":
             axes = (*axes[split:], *axes[:split])
             split = len(shape) - split
-    view = View(shape, axes, *_merged([shape[axis] for axis in axes], split))
-    if role == "fused_qkv" and 0 < view.rows in (2 * view.columns, 3 * view.columns):
-        return dataclasses.replace(view, parts=view.rows // view.columns)
-    return view
+    rows, columns = _merged([shape[axis] for axis in axes], split)
+    fused = role == "fused_qkv" and 0 < rows in (2 * columns, 3 * columns)
+    return View(shape, axes, (rows, columns), rows // columns if fused else 1)
+
+
+def make_merged_view(view: View, limit: int | None) -> View:
+    """The view of `merge_dims`: from left to right, dimensions of a product up to `limit`."""
+    dims: list[int] = []
+    for size in (view.shape[axis] for axis in view.axes if view.shape[axis] != 1):
+        if dims and (limit is None or dims[-1] * size <= limit):
+            dims[-1] *= size
+        else:
+            dims.append(size)
+    return View(view.shape, view.axes, tuple(dims) or (1,))
 
 
 def _balanced_split(shape: Shape, role: str | None) -> int:
@@ -158,7 +182,8 @@ def _ratio(shape: Shape, split: int) -> float:
 
 def is_matrix(view: View, role: str | None, options: Options) -> bool:
     """The policy for tensors of at least two dimensions: True when preconditioned as a matrix."""
-    short, long = sorted((view.rows // view.parts, view.columns))
+    rows, columns = view.dims
+    short, long = sorted((rows // view.parts, columns))
     return not (
         options.elementwise
         or role in ("embedding", "vector")
@@ -191,36 +216,48 @@ def make_plan(
     for index, (shape, role, key) in enumerate(zip(shapes, roles, keys, strict=True)):
         if role is not None and role not in ROLES:
             raise ValueError(f"role {role!r} is not one of {', '.join(ROLES)}")
-        vector = len(shape) <= 1 or role == "vector"
-        view = None if vector else make_view(shape, role, options.weight_layout)
-        matrix = view is not None and is_matrix(view, role, options)
-        if view is None or not matrix:
-            view = View(shape, tuple(range(len(shape))), 1, math.prod(shape))
+        view, matrix = _policy(shape, role, options)
         views.append(view)
-        decayed = options.elementwise or not vector
+        vector = len(shape) <= 1 or role == "vector"
+        decayed = options.elementwise or options.merge_dims or not vector
         for piece in _pieces(index, view, options.block_size if matrix else None):
-            size = (piece.bottom - piece.top, piece.right - piece.left)
-            groups.setdefault((size, not matrix, decayed, key), []).append(piece)
+            groups.setdefault((piece.shape, not matrix, decayed, key), []).append(piece)
     stacks = []
-    for ((rows, columns), elementwise, decayed, (itemsize, _)), pieces in groups.items():
+    for (size, elementwise, decayed, (itemsize, _)), pieces in groups.items():
         limit = ELEMENTWISE_STACK_BYTES if elementwise else options.stack_bytes
-        room = len(pieces) if limit is None else limit // max(rows * columns * itemsize, 1)
+        room = len(pieces) if limit is None else limit // max(math.prod(size) * itemsize, 1)
         stacks += [Stack(chunk, elementwise, decayed) for chunk in _chunks(pieces, max(room, 1))]
     return Plan(tuple(views), tuple(stacks))
 
 
+def _policy(shape: Shape, role: str | None, options: Options) -> tuple[View, bool]:
+    """A tensor's view, and whether it is preconditioned; if not, the view is one row."""
+    identity = View(shape, tuple(range(len(shape))), (1, math.prod(shape)))
+    wide = len(shape) > 1 and role != "vector"
+    view = make_view(shape, role, options.weight_layout) if wide else identity
+    if options.merge_dims and not options.elementwise:
+        merged = make_merged_view(view, options.block_size)
+        return (merged, True) if max(merged.dims) < NEVER_MERGED else (identity, False)
+    return (view, True) if wide and is_matrix(view, role, options) else (identity, False)
+
+
 def _pieces(index: int, view: View, block_size: int | None) -> Iterable[Piece]:
     """Row-major pieces of a matrix: its parts, each cut into blocks; none of an empty one."""
-    height = view.rows // view.parts
-    step_rows, step_columns = block_size or height, block_size or view.columns
-    if height == 0 or view.columns == 0:
+    if 0 in view.dims:
         return
-    for part in range(view.parts):
-        start, stop = part * height, (part + 1) * height
-        for top in range(start, stop, step_rows):
-            for left in range(0, view.columns, step_columns):
-                bottom, right = min(top + step_rows, stop), min(left + step_columns, view.columns)
-                yield Piece(index, top, bottom, left, right)
+    cuts = [_cuts(view.dims[0], view.dims[0] // view.parts, block_size)]
+    cuts += [_cuts(size, size, block_size) for size in view.dims[1:]]
+    for corners in itertools.product(*cuts):
+        yield Piece(index, tuple(start for start, _ in corners), tuple(stop for _, stop in corners))
+
+
+def _cuts(size: int, part: int, block_size: int | None) -> list[tuple[int, int]]:
+    """Where an axis is cut: into parts, and these into blocks, the last one of each smaller."""
+    return [
+        (start, min(start + (block_size or part), top + part))
+        for top in range(0, size, part)
+        for start in range(top, top + part, block_size or part)
+    ]
 
 
 def _chunks(pieces: list[Piece], room: int) -> Iterable[tuple[Piece, ...]]:
@@ -232,7 +269,7 @@ def gather(xp: Any, plan: Plan, tensors: Sequence[Array]) -> list[Array]:
     """The stacks (B, m, n) of a plan, filled from tensors."""
     matrices = [view.to_matrix(xp, x) for view, x in zip(plan.views, tensors, strict=True)]
     return [
-        xp.stack([matrices[p.tensor][p.top : p.bottom, p.left : p.right] for p in stack.pieces])
+        xp.stack([matrices[piece.tensor][piece.slices] for piece in stack.pieces])
         for stack in plan.stacks
     ]
 
@@ -242,18 +279,35 @@ def finite(xp: Any, plan: Plan, stacks: Sequence[Array]) -> list[Array]:
 
     A tensor whose squares overflow when summed counts as not finite: its Gram matrix would be.
     """
-    flags = [xp.isfinite(xp.sum(array * array, axis=(1, 2))) for array in stacks]
-    pieces = collections.Counter(tensor for stack in plan.stacks for tensor in stack.owners)
+    flags = [xp.isfinite(linalg.squares(xp, array)) for array in stacks]
+    return per_tensor(xp, [stack.owners for stack in plan.stacks], operator.and_, flags)
+
+
+def per_tensor(
+    xp: Any,
+    owners: Sequence[Sequence[int]],
+    combine: Callable[[Array, Array], Array],
+    values: Sequence[Array],
+) -> list[Array]:
+    """Per stack, (B,) values combined over all matrices of the tensor that a matrix belongs to.
+
+    Args:
+      xp: array namespace.
+      owners: per stack, the tensor numbers of its matrices.
+      combine: of two values.
+      values: per stack, one value (B,) for each matrix.
+    """
+    pieces = collections.Counter(tensor for stack in owners for tensor in stack)
     cut: dict[int, Array] = {}
-    for stack, flag in zip(plan.stacks, flags, strict=True):
-        for row, tensor in enumerate(stack.owners):
+    for stack, value in zip(owners, values, strict=True):
+        for row, tensor in enumerate(stack):
             if pieces[tensor] > 1:
-                cut[tensor] = cut[tensor] & flag[row] if tensor in cut else flag[row]
+                cut[tensor] = combine(cut[tensor], value[row]) if tensor in cut else value[row]
     return [
-        xp.stack([cut[tensor] if tensor in cut else flag[row] for row, tensor in enumerate(owners)])
-        if not cut.keys().isdisjoint(owners)
-        else flag
-        for flag, owners in zip(flags, (stack.owners for stack in plan.stacks), strict=True)
+        xp.stack([cut[tensor] if tensor in cut else value[row] for row, tensor in enumerate(stack)])
+        if not cut.keys().isdisjoint(stack)
+        else value
+        for value, stack in zip(values, owners, strict=True)
     ]
 
 
@@ -272,23 +326,19 @@ def scatter(xp: Any, plan: Plan, stacks: Sequence[Array]) -> list[Array | None]:
     ]
 
 
-def _assemble(xp: Any, pieces: list[tuple[Piece, Array]]) -> Array:
+def _assemble(xp: Any, pieces: list[tuple[Piece, Array]], axis: int = 0) -> Array:
     if len(pieces) == 1:
         return pieces[0][1]
-    bands: dict[int, list[tuple[int, Array]]] = {}
+    bands: dict[int, list[tuple[Piece, Array]]] = {}
     for piece, block in pieces:
-        bands.setdefault(piece.top, []).append((piece.left, block))
-    rows = [
-        xp.concat([block for _, block in sorted(bands[top], key=lambda item: item[0])], axis=1)
-        for top in sorted(bands)
-    ]
-    return xp.concat(rows, axis=0)
+        bands.setdefault(piece.start[axis], []).append((piece, block))
+    return xp.concat([_assemble(xp, bands[start], axis + 1) for start in sorted(bands)], axis=axis)
 
 
 def export_state(
     xp: Any, plan: Plan, states: Sequence[dict[str, Array]]
 ) -> list[dict[str, list[Array]]]:
-    """Per tensor, every state key's arrays in the order of the tensor's pieces (top, left)."""
+    """Per tensor, every state key's arrays in the order of the tensor's pieces."""
     exported: list[dict[str, list[tuple[Piece, Array]]]] = [{} for _ in plan.views]
     for stack, state in zip(plan.stacks, states, strict=True):
         for key, array in state.items():
@@ -297,7 +347,7 @@ def export_state(
     return [
         {
             key: [
-                xp.asarray(x, copy=True) for _, x in sorted(items, key=lambda item: _place(item[0]))
+                xp.asarray(x, copy=True) for _, x in sorted(items, key=lambda item: _start(item[0]))
             ]
             for key, items in tensor.items()
         }
@@ -315,7 +365,7 @@ def import_state(
     """
     order: dict[Piece, int] = {}
     for tensor in range(len(plan.views)):
-        mine = sorted((p for s in plan.stacks for p in s.pieces if p.tensor == tensor), key=_place)
+        mine = sorted((p for s in plan.stacks for p in s.pieces if p.tensor == tensor), key=_start)
         order.update({piece: place for place, piece in enumerate(mine)})
         for key, arrays in exported[tensor].items():
             if len(arrays) != len(mine):
@@ -332,5 +382,5 @@ def import_state(
     ]
 
 
-def _place(piece: Piece) -> tuple[int, int]:
-    return piece.top, piece.left
+def _start(piece: Piece) -> Shape:
+    return piece.start

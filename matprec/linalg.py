@@ -11,8 +11,6 @@ import array_api_compat
 
 Array = Any
 Side = Literal["left", "right"]
-EpsMode = Literal["relative_max", "relative_mean", "absolute"]
-EPS_MODES: tuple[EpsMode, ...] = ("relative_max", "relative_mean", "absolute")
 
 
 def is_static(value: Any) -> bool:
@@ -25,9 +23,9 @@ def is_array(value: Any) -> bool:
     return hasattr(value, "dtype") and not is_static(value)
 
 
-def per_matrix(x: Array) -> Array:
-    """(B,) -> (B, 1, 1), to scale whole matrices of a stack (B, m, n)."""
-    return x[:, None, None]
+def per_matrix(xp: Any, x: Array, like: Array) -> Array:
+    """(B,) -> (B, 1, ..., 1), to scale or choose whole matrices of a stack `like` (B, ...)."""
+    return xp.reshape(x, (-1,) + (1,) * (like.ndim - 1))
 
 
 def identity_like(xp: Any, x: Array, n: int) -> Array:
@@ -47,6 +45,23 @@ def gram(xp: Any, x: Array, side: Side) -> Array:
 def multiply(xp: Any, preconditioner: Array, x: Array, side: Side) -> Array:
     """P X for the left side, X P for the right side."""
     return xp.matmul(preconditioner, x) if side == "left" else xp.matmul(x, preconditioner)
+
+
+def mode_gram(xp: Any, x: Array, axis: int) -> Array:
+    """Gram matrices (B, d, d) of the unfolding of a stack (B, d1, ..., dk) along `axis`, 1 to k."""
+    if x.ndim == 3:
+        return gram(xp, x, "left" if axis == 1 else "right")
+    moved = xp.moveaxis(x, axis, 1)
+    return gram(xp, xp.reshape(moved, (*moved.shape[:2], -1)), "left")
+
+
+def mode_product(xp: Any, preconditioner: Array, x: Array, axis: int) -> Array:
+    """A stack (B, d1, ..., dk) times symmetric matrices (B, d, d) along `axis`, 1 to k."""
+    if x.ndim == 3:
+        return multiply(xp, preconditioner, x, "left" if axis == 1 else "right")
+    moved = xp.moveaxis(x, axis, 1)
+    product = xp.matmul(preconditioner, xp.reshape(moved, (*moved.shape[:2], -1)))
+    return xp.moveaxis(xp.reshape(product, moved.shape), 1, axis)
 
 
 def ema(xp: Any, old: Array, new: Array, beta: Any) -> Array:
@@ -71,12 +86,17 @@ def debias(xp: Any, x: Array, beta: Any, t: Array) -> Array:
         correction = -xp.expm1(t * math.log(beta))
     else:
         correction = xp.where(beta == 1, 1.0, -xp.expm1(t * xp.log(beta)))
-    return x / per_matrix(correction)
+    return x / per_matrix(xp, correction, x)
 
 
 def norm(xp: Any, x: Array) -> Array:
-    """Frobenius norms of a stack (..., m, n), shape (..., 1, 1)."""
-    return xp.sqrt(xp.sum(x * x, axis=(-2, -1), keepdims=True))
+    """Frobenius norms of a stack (B, m, n) or (B, d1, ..., dk), shape (B, 1, ..., 1)."""
+    return per_matrix(xp, xp.sqrt(squares(xp, x)), x)
+
+
+def squares(xp: Any, x: Array) -> Array:
+    """Sums of squares of the matrices of a stack (B, ...), shape (B,)."""
+    return xp.sum(x * x, axis=tuple(range(1, x.ndim)))
 
 
 def divide_or_zero(xp: Any, x: Array, y: Array) -> Array:
@@ -84,54 +104,10 @@ def divide_or_zero(xp: Any, x: Array, y: Array) -> Array:
     return xp.where(y == 0, 0.0, x / xp.where(y == 0, 1.0, y))
 
 
-def inverse_root(
-    xp: Any, a: Array, exponent: Any, *, eps: Any, eps_mode: EpsMode = "relative_max"
-) -> tuple[Array, Array]:
-    """A^-exponent of symmetric positive semi-definite matrices, by eigendecomposition.
-
-    Args:
-      xp: array namespace.
-      a: stack (..., n, n) of symmetric matrices, float32 or float64.
-      exponent: positive number, 1/2 for the inverse square root.
-      eps: damping; with lambda the eigenvalues of A,
-        relative_max: lambda + eps max(lambda), at least half the damping;
-        relative_mean: lambda + eps mean(lambda), at least half the damping;
-        absolute: lambda - min(lambda_min, 0) + eps.
-      eps_mode: one of EPS_MODES.
-
-    Returns:
-      (root, ok): the roots (..., n, n), and (...) booleans that are False where A or its root is
-      not finite; such an A is replaced by the identity before the factorisation, because
-      `torch.linalg.eigh` raises on NaN. Damped eigenvalues that are not positive are dropped; where
-      none is positive, as for zero with a relative ridge, the root is the identity: a zero root
-      would freeze a tensor whose gradient happened to be zero at a refresh until the next one.
-    """
-    finite = xp.all(xp.isfinite(a), axis=(-2, -1))
-    safe = xp.where(finite[..., None, None], a, identity_like(xp, a, a.shape[-1]))
-    eigenvalues, basis = xp.linalg.eigh(safe)
-    damped = _damp(xp, eigenvalues, eps, eps_mode)
-    positive = damped > 0
-    powers = xp.where(positive, xp.where(positive, damped, 1.0) ** -exponent, 0.0)
-    powers = xp.where(positive[..., -1:], powers, 1.0)
-    root = xp.matmul(basis * powers[..., None, :], xp.matrix_transpose(basis))
-    return root, finite & xp.all(xp.isfinite(root), axis=(-2, -1))
-
-
-def _damp(xp: Any, eigenvalues: Array, eps: Any, eps_mode: EpsMode) -> Array:
-    """Damped eigenvalues (..., n) from ascending ones."""
-    if eps_mode == "absolute":
-        smallest = eigenvalues[..., :1]
-        return eigenvalues - xp.where(smallest < 0, smallest, 0.0) + eps
-    if eps_mode == "relative_max":
-        scale = eigenvalues[..., -1:]
-    else:
-        scale = xp.mean(eigenvalues, axis=-1, keepdims=True)
-    ridge = eps * xp.where(scale > 0, scale, 0.0)
-    return xp.maximum(eigenvalues + ridge, ridge / 2)
-
-
 def accept(xp: Any, state: dict[str, Array], new: dict[str, Array], ok: Array) -> dict[str, Array]:
-    """`state` with `new` (B, n, n) where `ok` (B,); refusals are counted in `failed_roots`."""
-    kept = {key: xp.where(per_matrix(ok), value, state[key]) for key, value in new.items()}
+    """`state` with `new` (B, ...) where `ok` (B,); refusals are counted in `failed_roots`."""
+    kept = {
+        key: xp.where(per_matrix(xp, ok, value), value, state[key]) for key, value in new.items()
+    }
     failed = state["failed_roots"] + xp.astype(~ok, state["failed_roots"].dtype)
     return state | kept | {"failed_roots": failed}

@@ -39,7 +39,7 @@ def build(algorithm_class: type[Algorithm], values: dict[str, Any]) -> tuple[Alg
     check_scale("fallback_lr_scale", settings["fallback_lr_scale"])
     try:
         fallback = NAdamW(
-            beta1=settings["fallback_beta1"],
+            beta1=settings["fallback_beta1"] if algorithm.fallback_momentum else 0.0,
             beta2=settings["fallback_beta2"],
             eps=settings["fallback_eps"],
             nesterov=settings["fallback"] == "nadamw",
@@ -74,7 +74,6 @@ def check_state_dtype(name: str | None) -> None:
 def layout_options(
     algorithm: Algorithm,
     weight_layout: layout.WeightLayout,
-    max_dim: int,
     stack_bytes: int | None,
 ) -> layout.Options:
     """How tensors are laid out for an algorithm.
@@ -84,17 +83,16 @@ def layout_options(
     """
     if weight_layout not in get_args(layout.WeightLayout):
         raise ValueError(f"weight_layout={weight_layout!r} is not one of in_out, out_in")
-    # `optax.inject_hyperparams` without static arguments makes it an array; NAdamW does not mind.
-    if not is_array(max_dim) and not (is_static(max_dim) and max_dim >= 1):
-        raise ValueError(f"max_dim={max_dim!r} must be at least 1")
     if stack_bytes is not None and not (is_static(stack_bytes) and stack_bytes >= 1):
         raise ValueError(f"stack_bytes={stack_bytes!r} must be 'auto', None or at least 1")
     matrix = algorithm if isinstance(algorithm, MatrixAlgorithm) else None
+    common = {"weight_layout": weight_layout, "stack_bytes": stack_bytes}
+    if matrix is None:
+        return layout.Options(**common, elementwise=True)
     return layout.Options(
-        weight_layout=weight_layout,
-        max_dim=max_dim,
-        stack_bytes=stack_bytes,
-        elementwise=algorithm.elementwise,
-        precondition_head=matrix.precondition_head if matrix else True,
-        block_size=matrix.block_size if matrix else None,
+        **common,
+        max_dim=matrix.max_dim,
+        precondition_head=matrix.precondition_head,
+        block_size=matrix.block_size,
+        merge_dims=matrix.merges_dims,
     )

@@ -1,24 +1,28 @@
-"""One step of an algorithm on one stack: order of its parts, counters, non-finite gradients.
+"""One step of all stacks: order of its parts, counters, non-finite gradients, norm transfer.
 
-Both adapters call `step` for every stack; they differ only in how a refresh is made conditional.
+Both adapters call `step`; they differ only in how a refresh is made conditional.
 """
 
-from collections.abc import Callable
+import functools
+import operator
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from matprec import linalg
+from matprec import layout, linalg, transfer
 from matprec.algorithms.base import Algorithm, Array, State
 
 COUNTERS = ("t", "last_refresh", "failed_roots", "skipped_updates")
 
-# cond(function, carry) -> function(carry) when a refresh is due, else carry.
-Conditional = Callable[[Callable[[Any], Any], Any], Any]
+# cond(algorithm, first, later, carry) -> first(carry) where the algorithm's first refresh is due,
+# later(carry) where a later one is, else carry. `first is later` unless they differ.
+Refresh = Callable[[Any], Any]
+Conditional = Callable[[Algorithm, Refresh, Refresh, Any], Any]
 
 
 def init(xp: Any, algorithm: Algorithm, grads: Array) -> State:
     """State of a stack before its first step, for gradients like `grads` (B, m, n)."""
-    counters = {name: xp.zeros_like(grads[:, 0, 0]) for name in COUNTERS}
-    return algorithm.init(xp, grads) | counters
+    first = xp.reshape(grads, (grads.shape[0], -1))[:, 0]
+    return algorithm.init(xp, grads) | {name: xp.zeros_like(first) for name in COUNTERS}
 
 
 def is_due(algorithm: Algorithm, count: Any) -> Any:
@@ -29,73 +33,117 @@ def is_due(algorithm: Algorithm, count: Any) -> Any:
 
 def step(
     xp: Any,
-    algorithm: Algorithm,
-    state: State,
-    grads: Array,
+    algorithms: Sequence[Algorithm],
+    states: Sequence[State],
+    grads: Sequence[Array],
     *,
-    live: Array,
-    finite: Array,
-    decay: Array | None,
+    owners: Sequence[Sequence[int]],
+    live: Sequence[Array],
+    finite: Sequence[Array],
+    decays: Sequence[Array | None],
     cond: Conditional,
-) -> tuple[Array, State]:
-    """Advance a stack by one step.
+) -> tuple[list[Array], list[State]]:
+    """Advance all stacks by one step. Every argument but `xp` and `cond` has one entry per stack.
 
     Args:
       xp: array namespace.
-      algorithm: what to do.
-      state: the stack's state, arrays with leading axis B.
+      algorithms: what to do.
+      states: arrays with leading axis B.
       grads: (B, m, n), in the state's dtype.
+      owners: the number of the tensor that each matrix belongs to.
       live: (B,) booleans, False for matrices that take no part in this step.
       finite: (B,) booleans, False where the tensor's gradient is not finite; such a matrix is
         not live and is counted in `skipped_updates`.
-      decay: weight_decay * parameters (B, m, n), or None for no decay.
-      cond: makes the refresh conditional, see `Conditional`.
+      decays: weight_decay * parameters (B, m, n), or None for no decay.
+      cond: makes a refresh conditional, see `Conditional`.
 
     Returns:
-      (update, state): the direction to descend (B, m, n), weight decay included, before the
+      (updates, states): the directions to descend (B, m, n), weight decay included, before the
       learning rate. A matrix that is not live gets a zero update and keeps its state, counters
       aside.
     """
-    alive = linalg.per_matrix(live)
-    grads = xp.where(alive, grads, 0.0)
-    new = state | {"t": state["t"] + 1.0}
+    everything = zip(algorithms, states, grads, live, finite, decays, strict=True)
+    advanced = [_advance(xp, cond, *arguments) for arguments in everything]
+    updates = _transferred(xp, [update for update, _ in advanced], owners)
+    for number, (algorithm, decay) in enumerate(zip(algorithms, decays, strict=True)):
+        if decay is not None and not algorithm.decay_inside:
+            updates[number] = updates[number] + decay
+        alive = linalg.per_matrix(xp, live[number], updates[number])
+        updates[number] = xp.where(alive, updates[number], 0.0)
+    return updates, [state for _, state in advanced]
 
-    keys = (*algorithm.refreshed, "last_refresh", "failed_roots")
+
+def _advance(
+    xp: Any,
+    cond: Conditional,
+    algorithm: Algorithm,
+    state: State,
+    grads: Array,
+    live: Array,
+    finite: Array,
+    decay: Array | None,
+) -> tuple[Array | transfer.Graft, State]:
+    """The update of a stack, without weight decay from outside, and the state after the step."""
+    dtype = state["t"].dtype
+    grads = xp.where(linalg.per_matrix(xp, live, grads), grads, 0.0)
+    skipped = state["skipped_updates"] + xp.astype(~finite, dtype)
+    new = state | {"t": state["t"] + xp.astype(live, dtype), "skipped_updates": skipped}
 
     def refresh(new: State) -> State:
-        def run(carry: State) -> State:
-            refreshed = algorithm.refresh(xp, new | carry, grads)
+        def run(method: Callable[..., State], carry: State) -> State:
+            refreshed = method(xp, new | carry, grads)
             accepted = refreshed["failed_roots"] == carry["failed_roots"]
             last = xp.where(accepted, new["t"], carry["last_refresh"])
-            return _where(xp, live, refreshed | {"last_refresh": last}, carry)
+            kept = {key: refreshed[key] for key in carry} | {"last_refresh": last}
+            return _where(xp, live, kept, carry)
 
-        return new | cond(run, {key: new[key] for key in keys})
+        later = first = functools.partial(run, algorithm.refresh)
+        if type(algorithm).first_refresh is not Algorithm.first_refresh:
+            first = functools.partial(run, algorithm.first_refresh)
+        keys = (*algorithm.refreshed_keys(new), "last_refresh", "failed_roots")
+        return new | cond(algorithm, first, later, {key: new[key] for key in keys})
 
     if algorithm.refresh_at == "before":
         new = refresh(new)
-    new = algorithm.accumulate(xp, new, grads)
+    new = _where(xp, live, algorithm.accumulate(xp, new, grads), new)
     if algorithm.refresh_at == "after":
         new = refresh(new)
     inside = decay if algorithm.decay_inside else None
-    update, new = algorithm.direction(xp, new, grads, inside)
-    if decay is not None and inside is None:
-        update = update + decay
+    update, directed = algorithm.direction(xp, new, grads, inside)
+    new = _where(xp, live, directed, new)
     if algorithm.refresh_at == "end":
         new = refresh(new)
-
-    # What a refresh changes is kept there already, so that roots are not copied at every step.
-    always = {key: state[key] for key in new if key not in keys}
-    new = new | _where(xp, live, new, always)
-    skipped = state["skipped_updates"] + xp.astype(~finite, state["t"].dtype)
-    return xp.where(alive, update, 0.0), new | {"skipped_updates": skipped}
+    return update, new
 
 
 def _where(xp: Any, live: Array, new: State, old: State) -> State:
-    """The keys of `old`, from `new` for matrices that are live and from `old` for the others."""
+    """`new` for matrices that are live and `old` for the others.
+
+    What a method has passed on untouched is the same object and is not copied.
+    """
     return {
-        key: xp.where(xp.reshape(live, (-1,) + (1,) * (value.ndim - 1)), new[key], value)
+        key: value
+        if new[key] is value
+        else xp.where(linalg.per_matrix(xp, live, value), new[key], value)
         for key, value in old.items()
     }
+
+
+def _transferred(
+    xp: Any, updates: Sequence[Array | transfer.Graft], owners: Sequence[Sequence[int]]
+) -> list[Array]:
+    """The updates, those that ask for it brought to the length wanted for their whole tensor."""
+    chosen = [i for i, update in enumerate(updates) if isinstance(update, transfer.Graft)]
+    mine = [owners[i] for i in chosen]
+    totals = functools.partial(layout.per_tensor, xp, mine, operator.add)
+    wanted = totals([updates[i].squares for i in chosen])
+    present = totals([linalg.squares(xp, updates[i].direction) for i in chosen])
+    done = list(updates)
+    for i, target, actual in zip(chosen, wanted, present, strict=True):
+        direction = updates[i].direction
+        scale = linalg.divide_or_zero(xp, xp.sqrt(target), xp.sqrt(actual))
+        done[i] = direction * linalg.per_matrix(xp, scale, direction)
+    return done
 
 
 def totals(states: list[State]) -> dict[str, Array]:

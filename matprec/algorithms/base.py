@@ -9,6 +9,10 @@ own keys it holds four counters of shape (B,), kept by `matprec.step` in the sta
 * `failed_roots`: refreshes refused because a factor or its root was not finite
 * `skipped_updates`: gradients that were not finite
 
+`refresh_at` says where in a step a refresh falls: "before" the moments (bases of the current
+gradient), "after" them and the statistics (roots of what has just been accumulated), or at its
+"end", after the direction (bases one step stale).
+
 Methods are pure: they never write in place, never branch in Python on array values and never
 name a framework. Hyperparameters that are floats may be traced arrays.
 """
@@ -17,7 +21,8 @@ import dataclasses
 import math
 from typing import Any, ClassVar, Literal
 
-from matprec.linalg import EPS_MODES, is_array, is_static
+from matprec import roots, transfer
+from matprec.linalg import Side, is_array, is_static
 
 Array = Any
 State = dict[str, Array]
@@ -25,16 +30,27 @@ State = dict[str, Array]
 CHOICES: dict[str, tuple[Any, ...]] = {
     "side": ("small", "left", "right"),
     "graft": ("adam", "sgd", "none"),
-    "eps_mode": EPS_MODES,
+    "sides": ("both", "small"),
+    "eps_mode": roots.EPS_MODES,
+    "root_method": roots.ROOT_METHODS,
+    "adjust_lr": ("original", "match_rms_adamw"),
+    "rotate_first_moment": (False, True),
     "nesterov": (False, True),
+    "merge": ("matrix", "meta"),
     "precondition_head": (False, True),
 }
+OPTIONAL = ("block_size", "exponent", "shampoo_beta", "clip")  # may be None
+COUNTS = ("refresh_every", "start_step", "block_size", "max_dim", "p", "rank", "ns_steps")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Algorithm:
     """Base of all algorithms; a subclass adds hyperparameters and its own mathematics."""
 
+    source: ClassVar[str]  # where the equations are published
+    # Elements of state per m x n matrix with default settings, a Python expression in m, n,
+    # d = min(m, n), D = max(m, n) and hyperparameters; the four counters come on top.
+    state_size: ClassVar[str]
     elementwise: ClassVar[bool] = False  # True: every tensor is a row of numbers, none a matrix
     refresh_at: ClassVar[Literal["before", "after", "end", "never"]] = "never"
     refreshed: ClassVar[tuple[str, ...]] = ()
@@ -48,6 +64,10 @@ class Algorithm:
         """Whether `direction` adds the weight decay itself; else the adapters do."""
         return False
 
+    def refreshed_keys(self, state: State) -> tuple[str, ...]:
+        """Those of `refreshed` that a state of this shape has."""
+        return tuple(key for key in self.refreshed if key in state)
+
     def init(self, xp: Any, grads: Array) -> State:
         """State before the first step, for gradients like `grads` (B, m, n)."""
         raise NotImplementedError
@@ -56,16 +76,21 @@ class Algorithm:
         """Every step: moments and statistics."""
         raise NotImplementedError
 
+    def first_refresh(self, xp: Any, state: State, grads: Array) -> State:
+        """What the refresh of step `start_step` does where it differs from later ones."""
+        return self.refresh(xp, state, grads)
+
     def refresh(self, xp: Any, state: State, grads: Array) -> State:
         """When due: roots or bases. Changes only the keys in `refreshed`, and `failed_roots`."""
         raise NotImplementedError
 
     def direction(
         self, xp: Any, state: State, grads: Array, decay: Array | None
-    ) -> tuple[Array, State]:
+    ) -> tuple[Array | transfer.Graft, State]:
         """Every step: the update (B, m, n), before learning rate and sign.
 
-        `decay` is weight_decay * parameters where `decay_inside`, else None.
+        A `transfer.Graft` asks for its length to be transferred over whole tensors. `decay` is
+        weight_decay * parameters where `decay_inside`, else None.
         """
         raise NotImplementedError
 
@@ -78,13 +103,36 @@ class MatrixAlgorithm(Algorithm):
       refresh_every: steps between refreshes of roots or bases, at least 1.
       start_step: step of the first refresh, counted from 1.
       block_size: largest side of a block into which matrices are cut; None for whole matrices.
+      max_dim: a matrix with both sides longer goes to the fallback; two-sided methods leave out a
+        side that is longer.
       precondition_head: whether output layers count as matrices or go to the fallback.
     """
 
     refresh_every: int = 10
     start_step: int = 1
     block_size: int | None = None
+    max_dim: int = 8192
     precondition_head: bool = True
+
+    @property
+    def merges_dims(self) -> bool:
+        """Whether it takes tensors of any order, see `layout.Options.merge_dims`."""
+        return False
+
+    @property
+    def fallback_momentum(self) -> bool:
+        """Whether the fallback keeps a first moment, as the algorithm itself does."""
+        return True
+
+    def fitting_sides(self, grads: Array) -> tuple[Side, ...]:
+        """The sides of (B, m, n) that a two-sided method preconditions."""
+        rows, columns = grads.shape[-2:]
+        lengths: dict[Side, int] = {"left": rows, "right": columns}
+        return tuple(side for side, length in lengths.items() if length <= self.max_dim)
+
+    def small_side(self, grads: Array) -> Side:
+        """The shorter side of (B, m, n), the right one when equal."""
+        return "left" if grads.shape[-2] < grads.shape[-1] else "right"
 
 
 def check_hyperparameter(owner: str, name: str, value: Any) -> None:
@@ -97,7 +145,7 @@ def check_hyperparameter(owner: str, name: str, value: Any) -> None:
             choices = ", ".join(map(str, CHOICES[name]))
             raise ValueError(f"{owner}: {name}={value!r} is not one of {choices}")
         return
-    if is_array(value) or (value is None and name == "block_size"):
+    if is_array(value) or (value is None and name in OPTIONAL):
         return
     number: Any = value if is_static(value) else math.nan
     wanted = _range(name, number)
@@ -107,12 +155,12 @@ def check_hyperparameter(owner: str, name: str, value: Any) -> None:
 
 def _range(name: str, value: float) -> str | None:
     """What `value` must be where it is not, else None. NaN satisfies no range."""
-    if name in ("refresh_every", "start_step", "block_size"):
+    if name in COUNTS:
         return None if isinstance(value, int) and value >= 1 else "an integer of at least 1"
     if name == "beta2":
         return None if 0 <= value <= 1 else "in [0, 1), or exactly 1 for a running sum"
-    if name.startswith("beta") or name == "momentum":
+    if name.startswith("beta") or name in ("momentum", "shampoo_beta"):
         return None if 0 <= value < 1 else "in [0, 1)"
-    if name in ("exponent", "rms"):
+    if name in ("exponent", "rms", "scale", "clip"):
         return None if 0 < value < float("inf") else "positive and finite"
     return None if 0 <= value < float("inf") else "non-negative and finite"

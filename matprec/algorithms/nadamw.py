@@ -6,7 +6,7 @@
 
 There is no momentum schedule, and the divisor is 1 - beta1^t: torch.optim.NAdam and optax.nadam
 are not the same. With decoupled weight decay, which the adapters add, these are NAdamW and AdamW.
-State: 2 m n.
+With beta1 = 0 no mean is stored.
 """
 
 import dataclasses
@@ -31,22 +31,32 @@ class NAdamW(Algorithm):
     eps: float = 1e-8
     nesterov: bool = True
 
+    source: ClassVar = "arXiv 1910.05446 (NAdam in AlgoPerf's form), 1711.05101 (AdamW)"
+    state_size: ClassVar = "2*m*n"
     elementwise: ClassVar = True
 
+    @property
+    def has_mean(self) -> bool:
+        return not (linalg.is_static(self.beta1) and self.beta1 == 0)
+
     def init(self, xp: Any, grads: Array) -> State:
-        return {"mean": xp.zeros_like(grads), "second_moment": xp.zeros_like(grads)}
+        state = {"second_moment": xp.zeros_like(grads)}
+        return state | {"mean": xp.zeros_like(grads)} if self.has_mean else state
 
     def accumulate(self, xp: Any, state: State, grads: Array) -> State:
-        return state | {
-            "mean": linalg.ema(xp, state["mean"], grads, self.beta1),
-            "second_moment": linalg.ema(xp, state["second_moment"], grads * grads, self.beta2),
-        }
+        moment = linalg.ema(xp, state["second_moment"], grads * grads, self.beta2)
+        new = state | {"second_moment": moment}
+        if self.has_mean:
+            new["mean"] = linalg.ema(xp, state["mean"], grads, self.beta1)
+        return new
 
     def direction(
         self, xp: Any, state: State, grads: Array, decay: Array | None
     ) -> tuple[Array, State]:
         t = state["t"]
-        mean = moments.corrected_mean(
-            xp, state["mean"], grads, self.beta1, t, nesterov=self.nesterov
-        )
+        mean = grads
+        if self.has_mean:
+            mean = moments.corrected_mean(
+                xp, state["mean"], grads, self.beta1, t, nesterov=self.nesterov
+            )
         return moments.adam(xp, mean, state["second_moment"], self.beta2, self.eps, t), state

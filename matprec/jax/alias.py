@@ -10,19 +10,6 @@ from matprec import settings
 from matprec.algorithms import Algorithm
 from matprec.jax.transform import precondition
 
-# Integers, choices and callables (a dtype is one) of every matrix algorithm: what
-# `optax.inject_hyperparams` must not trace. Floats may be injected, strings and booleans it leaves
-# alone by itself.
-STATIC_ARGS = (
-    "refresh_every",
-    "start_step",
-    "block_size",
-    "roles",
-    "max_dim",
-    "stack_bytes",
-    "state_dtype",
-)
-
 # Arguments of `precondition` that an alias fills in itself.
 _OWN = ("weight_decay", "fallback", "fallback_lr_scale")
 
@@ -55,9 +42,14 @@ def make_alias(name: str, algorithm_class: type[Algorithm]) -> Callable[..., Any
         )
         return optax.chain(transformation, optax.scale_by_learning_rate(learning_rate))
 
-    static = tuple(key for key in STATIC_ARGS if key in fields | options)
-    static_args = "matprec.jax.STATIC_ARGS" if static == STATIC_ARGS else static
+    # What `optax.inject_hyperparams` must not trace: integers, and options that it would take for
+    # schedules (a dtype is callable). Floats may be injected, strings and booleans it leaves alone.
+    alias.static_args = (  # type: ignore[attr-defined]
+        *(key for key, value in fields.items() if _is_integer(value) or key == "block_size"),
+        *(key for key in options if key != "weight_layout"),
+    )
     kind = inspect.Parameter
+    alias.algorithm_class = algorithm_class  # type: ignore[attr-defined]
     alias.__name__ = alias.__qualname__ = name
     alias.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [
@@ -80,7 +72,7 @@ def make_alias(name: str, algorithm_class: type[Algorithm]) -> Callable[..., Any
 
     Returns:
       An `optax.GradientTransformation`. Inject hyperparameters with
-      `optax.inject_hyperparams({name}, static_args={static_args})`; for bf16 parameters
+      `optax.inject_hyperparams({name}, static_args={name}.static_args)`; for bf16 parameters
       with `hyperparam_dtype=jnp.float32`, because in bf16 a decay of 0.999 would be 1.
 
     Raises:
@@ -89,3 +81,7 @@ def make_alias(name: str, algorithm_class: type[Algorithm]) -> Callable[..., Any
     {inspect.getdoc(inspect.getmodule(algorithm_class))}
     """
     return alias
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

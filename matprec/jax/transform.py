@@ -95,25 +95,26 @@ class Adapter:
         grads = [g.astype(self.dtype_of(g)) for g in leaves]
         decays = self._decays(plan, params)
         count = state.count + 1
-        outputs, states = [], []
         arrays = layout.gather(jnp, plan, grads)
         finite = layout.finite(jnp, plan, arrays)
-        for number, (stack, array) in enumerate(zip(plan.stacks, arrays, strict=True)):
-            algorithm = _cast(self.algorithm_of(stack), array.dtype)
-            output, new = stepping.step(
-                jnp,
-                algorithm,
-                state.stacks[number],
-                array,
-                live=finite[number],
-                finite=finite[number],
-                decay=decays[number],
-                cond=functools.partial(_conditional, algorithm, count),
-            )
+        outputs, states = stepping.step(
+            jnp,
+            [
+                _cast(self.algorithm_of(s), x.dtype)
+                for s, x in zip(plan.stacks, arrays, strict=True)
+            ],
+            state.stacks,
+            arrays,
+            owners=[stack.owners for stack in plan.stacks],
+            live=finite,
+            finite=finite,
+            decays=decays,
+            cond=functools.partial(_conditional, count),
+        )
+        for number, stack in enumerate(plan.stacks):
             if stack.elementwise and not self.options.elementwise:
-                output = (output * self.fallback_lr_scale).astype(output.dtype)
-            outputs.append(output)
-            states.append(new)
+                scaled = outputs[number] * self.fallback_lr_scale
+                outputs[number] = scaled.astype(outputs[number].dtype)
         directions = [
             jnp.zeros_like(leaf) if x is None else x.astype(leaf.dtype)
             for x, leaf in zip(layout.scatter(jnp, plan, outputs), leaves, strict=True)
@@ -133,10 +134,20 @@ class Adapter:
         ]
 
 
-def _conditional(algorithm: Any, count: jax.Array, run: Callable, carry: Any) -> Any:
-    if algorithm.refresh_every == 1 and algorithm.start_step == 1:
-        return run(carry)
-    return jax.lax.cond(stepping.is_due(algorithm, count), run, lambda kept: kept, carry)
+def _conditional(
+    count: jax.Array, algorithm: Any, first: Callable, later: Callable, carry: Any
+) -> Any:
+    if first is later and algorithm.refresh_every == 1 and algorithm.start_step == 1:
+        return later(carry)
+    due = stepping.is_due(algorithm, count)
+    if first is later:
+        return jax.lax.cond(due, later, _keep, carry)
+    which = jnp.where(due, jnp.where(count == algorithm.start_step, 1, 2), 0)
+    return jax.lax.switch(which, (_keep, first, later), carry)
+
+
+def _keep(carry: Any) -> Any:
+    return carry
 
 
 def _cast(algorithm: Algorithm, dtype: Any) -> Algorithm:
@@ -165,7 +176,6 @@ def precondition(
     fallback_lr_scale: Any = 1.0,
     roles: Roles = None,
     weight_layout: layout.WeightLayout = "in_out",
-    max_dim: int = 8192,
     stack_bytes: int | str | None = "auto",
     state_dtype: Any = None,
 ) -> optax.GradientTransformation:
@@ -180,7 +190,6 @@ def precondition(
       roles: a pytree of role names (`matprec.layout.ROLES`) like the parameters, or a callable
         (path such as "Dense_0/kernel", leaf) -> role; None goes by shapes alone.
       weight_layout: `in_out` for flax kernels, `out_in` for kernels laid out as torch's.
-      max_dim: a matrix with both sides longer goes to the fallback.
       stack_bytes: largest stack; "auto" is 1.5 MB on a CPU and no limit elsewhere.
       state_dtype: of all state; None is float32 for half precision, else the parameter's.
 
@@ -192,7 +201,7 @@ def precondition(
     if stack_bytes == "auto":
         stack_bytes = layout.CPU_STACK_BYTES if jax.default_backend() == "cpu" else None
     settings.check_state_dtype(state_dtype and jnp.dtype(state_dtype).name)
-    options = settings.layout_options(algorithm, weight_layout, max_dim, stack_bytes)  # type: ignore[arg-type]
+    options = settings.layout_options(algorithm, weight_layout, stack_bytes)  # type: ignore[arg-type]
     adapter = Adapter(
         algorithm=algorithm,
         fallback=algorithm if algorithm.elementwise else fallback or NAdamW(),

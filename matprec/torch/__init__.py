@@ -8,24 +8,71 @@
 """
 
 from matprec import algorithms
-from matprec.torch.optimizer import MatrixOptimizer
+from matprec.torch.optimizer import MatrixOptimizer, make_class
 
+ASGO = make_class(algorithms.ASGO)
+ASGOTheory = make_class(algorithms.ASGOTheory)
+AdaDiag = make_class(algorithms.AdaDiag)
+AdaDiagPlusPlus = make_class(algorithms.AdaDiagPlusPlus)
+AdafacDiag = make_class(algorithms.AdafacDiag)
+AdafacDiagPlusPlus = make_class(algorithms.AdafacDiagPlusPlus)
+Adafactor = make_class(algorithms.Adafactor)
+CASPR = make_class(algorithms.CASPR)
+CASPRAdaptive = make_class(algorithms.CASPRAdaptive)
+DASGO = make_class(algorithms.DASGO)
+GaLore = make_class(algorithms.GaLore)
+HFac = make_class(algorithms.HFac)
+HFacDiag = make_class(algorithms.HFacDiag)
+KLShampoo = make_class(algorithms.KLShampoo)
+Muon = make_class(algorithms.Muon)
+NAdamW = make_class(algorithms.NAdamW)
+SOAP = make_class(algorithms.SOAP)
+Shampoo = make_class(algorithms.Shampoo)
 
-class ASGO(MatrixOptimizer):
-    __doc__ = f"{algorithms.asgo.__doc__}\n{MatrixOptimizer.__doc__}"
-    algorithm_class = algorithms.ASGO
+BY_ALGORITHM = {
+    cls.algorithm_class: cls
+    for cls in (
+        ASGO,
+        ASGOTheory,
+        AdaDiag,
+        AdaDiagPlusPlus,
+        AdafacDiag,
+        AdafacDiagPlusPlus,
+        Adafactor,
+        CASPR,
+        CASPRAdaptive,
+        DASGO,
+        GaLore,
+        HFac,
+        HFacDiag,
+        KLShampoo,
+        Muon,
+        NAdamW,
+        SOAP,
+        Shampoo,
+    )
+}
 
-
-class Shampoo(MatrixOptimizer):
-    __doc__ = f"{algorithms.shampoo.__doc__}\n{MatrixOptimizer.__doc__}"
-    algorithm_class = algorithms.Shampoo
-
-
-class NAdamW(MatrixOptimizer):
-    __doc__ = f"{algorithms.nadamw.__doc__}\n{MatrixOptimizer.__doc__}"
-    algorithm_class = algorithms.NAdamW
-
-
-BY_ALGORITHM = {cls.algorithm_class: cls for cls in (ASGO, NAdamW, Shampoo)}
-
-__all__ = ["ASGO", "BY_ALGORITHM", "MatrixOptimizer", "NAdamW", "Shampoo"]
+__all__ = [
+    "ASGO",
+    "BY_ALGORITHM",
+    "CASPR",
+    "DASGO",
+    "SOAP",
+    "ASGOTheory",
+    "AdaDiag",
+    "AdaDiagPlusPlus",
+    "AdafacDiag",
+    "AdafacDiagPlusPlus",
+    "Adafactor",
+    "CASPRAdaptive",
+    "GaLore",
+    "HFac",
+    "HFacDiag",
+    "KLShampoo",
+    "MatrixOptimizer",
+    "Muon",
+    "NAdamW",
+    "Shampoo",
+    "make_class",
+]

@@ -6,6 +6,8 @@ gradients that are not finite, and state dicts in per-parameter form.
 """
 
 import dataclasses
+import functools
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
@@ -15,8 +17,6 @@ import torch
 from matprec import layout, settings
 from matprec import step as stepping
 from matprec.algorithms import Algorithm
-
-_OPTIONS = ("roles", "weight_layout", "max_dim", "stack_bytes", "state_dtype")
 
 
 @dataclasses.dataclass
@@ -39,7 +39,6 @@ class MatrixOptimizer(torch.optim.Optimizer):
       roles: a role (`matprec.layout.ROLES`) for all parameters of the group, or a sequence of
         one per parameter; None goes by shapes alone.
       weight_layout: `out_in` for torch's weights, `in_out` for weights laid out as flax kernels.
-      max_dim: a matrix with both sides longer goes to the fallback.
       stack_bytes: largest stack; "auto" is 1.5 MB on a CPU and no limit elsewhere.
       state_dtype: of all state; None is float32 for half precision, else the parameter's.
       **hyperparameters: of the algorithm, and for matrix algorithms `fallback` ("nadamw" or
@@ -65,7 +64,6 @@ class MatrixOptimizer(torch.optim.Optimizer):
         *,
         roles: str | Sequence[str | None] | None = None,
         weight_layout: layout.WeightLayout = "out_in",
-        max_dim: int = 8192,
         stack_bytes: int | str | None = "auto",
         state_dtype: torch.dtype | None = None,
         **hyperparameters: Any,
@@ -82,7 +80,6 @@ class MatrixOptimizer(torch.optim.Optimizer):
             "weight_decay": weight_decay,
             "roles": roles,
             "weight_layout": weight_layout,
-            "max_dim": max_dim,
             "stack_bytes": stack_bytes,
             "state_dtype": state_dtype,
         }
@@ -131,30 +128,28 @@ class MatrixOptimizer(torch.optim.Optimizer):
         present = [param.grad is not None for param in params]
         mine.count += 1
         algorithms = settings.build(self.algorithm_class, group)
-        decays = self._decays(group, mine.plan)
-        outputs = []
         arrays = layout.gather(xp, mine.plan, grads)
         finite = layout.finite(xp, mine.plan, arrays)
-        for number, (stack, array) in enumerate(zip(mine.plan.stacks, arrays, strict=True)):
-            live = finite[number]
-            if not all(present):
-                mine_present = [present[owner] for owner in stack.owners]
-                live = live & torch.tensor(mine_present, device=array.device)
-            algorithm = algorithms[stack.elementwise]
-            due = not algorithm.elementwise and stepping.is_due(algorithm, mine.count)
-            output, mine.stacks[number] = stepping.step(
-                xp,
-                algorithm,
-                mine.stacks[number],
-                array,
-                live=live,
-                finite=finite[number],
-                decay=decays[number],
-                cond=_run if due else _keep,
-            )
+        live = finite
+        if not all(present):
+            live = [
+                flags & torch.tensor([present[owner] for owner in stack.owners]).to(flags.device)
+                for stack, flags in zip(mine.plan.stacks, finite, strict=True)
+            ]
+        outputs, mine.stacks = stepping.step(
+            xp,
+            [algorithms[stack.elementwise] for stack in mine.plan.stacks],
+            mine.stacks,
+            arrays,
+            owners=[stack.owners for stack in mine.plan.stacks],
+            live=live,
+            finite=finite,
+            decays=self._decays(group, mine.plan),
+            cond=functools.partial(_conditional, mine.count),
+        )
+        for number, stack in enumerate(mine.plan.stacks):
             if stack.elementwise and not algorithms[0].elementwise:
-                output = output * group["fallback_lr_scale"]
-            outputs.append(output)
+                outputs[number] = outputs[number] * group["fallback_lr_scale"]
         for param, update in zip(params, layout.scatter(xp, mine.plan, outputs), strict=True):
             if update is not None and param.grad is not None:
                 _descend(param, update, group["lr"])
@@ -187,9 +182,7 @@ class MatrixOptimizer(torch.optim.Optimizer):
                 (dtype.itemsize, (dtype, param.device))
                 for dtype, param in zip(dtypes, params, strict=True)
             ],
-            settings.layout_options(
-                algorithm, group["weight_layout"], group["max_dim"], stack_bytes
-            ),
+            settings.layout_options(algorithm, group["weight_layout"], stack_bytes),
         )
 
     def _group_state(self, number: int) -> _GroupState:
@@ -281,13 +274,26 @@ def _descend(param: torch.Tensor, update: torch.Tensor, lr: float | torch.Tensor
         param.add_(update, alpha=-lr)
 
 
-def _run(function: Callable[[Any], Any], carry: Any) -> Any:
+def _conditional(
+    count: int, algorithm: Any, first: Callable[[Any], Any], later: Callable[[Any], Any], carry: Any
+) -> Any:
+    if not stepping.is_due(algorithm, count):
+        return carry
     try:
-        return function(carry)
+        return first(carry) if count == algorithm.start_step else later(carry)
     except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
         # No convergence. The roots are kept: no rank may raise alone.
         return carry | {"failed_roots": carry["failed_roots"] + 1}
 
 
-def _keep(function: Callable[[Any], Any], carry: Any) -> Any:
-    return carry
+def make_class(algorithm_class: type[Algorithm]) -> type[MatrixOptimizer]:
+    """The torch optimizer of an algorithm, to be bound to the algorithm's name in `matprec.torch`.
+
+    Its documentation is that of the algorithm's file followed by `MatrixOptimizer`'s.
+    """
+    contents = {
+        "algorithm_class": algorithm_class,
+        "__doc__": f"{sys.modules[algorithm_class.__module__].__doc__}\n{MatrixOptimizer.__doc__}",
+        "__module__": "matprec.torch",  # where pickle finds it
+    }
+    return type(algorithm_class.__name__, (MatrixOptimizer,), contents)

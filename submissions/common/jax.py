@@ -46,11 +46,28 @@ def make_optimizer(run: Run, roles: Any = None) -> optax.GradientTransformation:
     algorithm = OPTIMIZERS[run.name].algorithm
     own = {key: value for key, value in values.items() if key not in TRAINING}
     if algorithm is None:
-        return optax.adamw(
-            1.0, own["beta1"], own["beta2"], own["eps"], weight_decay=values["weight_decay"]
-        )
+        return _FRAMEWORKS_OWN[run.name](values["weight_decay"], **own)
     alias = matprec.jax.BY_ALGORITHM[algorithm]
     return alias(1.0, values["weight_decay"], roles=roles, **own)
+
+
+def _adamw(weight_decay: float, beta1: float, beta2: float, eps: float) -> Any:
+    return optax.adamw(1.0, beta1, beta2, eps, weight_decay=weight_decay)
+
+
+def _adafactor(weight_decay: float, decay_rate: float, clipping_threshold: float) -> Any:
+    return optax.adafactor(
+        1.0,
+        decay_rate=decay_rate,
+        clipping_threshold=clipping_threshold,
+        weight_decay_rate=weight_decay,
+    )
+
+
+_FRAMEWORKS_OWN: dict[str, Callable[..., optax.GradientTransformation]] = {
+    "adamw": _adamw,
+    "adafactor_original": _adafactor,
+}
 
 
 def _roles(workload: spec.Workload) -> Callable[[str, Any], str]:

@@ -49,18 +49,31 @@ def make_optimizer(
     values = dict(run.values)
     algorithm = OPTIMIZERS[run.name].algorithm
     lr, weight_decay = values["learning_rate"], values["weight_decay"]
-    if algorithm is None:
-        return torch.optim.AdamW(
-            params,
-            lr,
-            (values["beta1"], values["beta2"]),
-            values["eps"],
-            weight_decay,
-            fused=True,
-        )
     own = {key: value for key, value in values.items() if key not in TRAINING}
+    if algorithm is None:
+        return _FRAMEWORKS_OWN[run.name](params, lr, weight_decay, **own)
     optimizer_class = matprec.torch.BY_ALGORITHM[algorithm]
     return optimizer_class(params, lr, weight_decay, roles=roles, **own)
+
+
+def _adamw(
+    params: Any, lr: float, weight_decay: float, beta1: float, beta2: float, eps: float
+) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(params, lr, (beta1, beta2), eps, weight_decay, fused=True)
+
+
+def _adafactor(
+    params: Any, lr: float, weight_decay: float, decay_rate: float, clipping_threshold: float
+) -> torch.optim.Optimizer:
+    return torch.optim.Adafactor(
+        params, lr, -decay_rate, d=clipping_threshold, weight_decay=weight_decay
+    )
+
+
+_FRAMEWORKS_OWN: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adamw": _adamw,
+    "adafactor_original": _adafactor,
+}
 
 
 def _role(workload: spec.Workload, parameter_name: str) -> str:

@@ -32,6 +32,7 @@ options = st.builds(
     elementwise=st.sampled_from([False, False, True]),
     precondition_head=st.booleans(),
     block_size=st.sampled_from([None, 1, 2, 3]),
+    merge_dims=st.sampled_from([False, False, True]),
 )
 
 
@@ -82,7 +83,8 @@ def test_stacks(specs, opts):
             assert max(stack.shape) <= (opts.block_size or math.inf)
         for owner in stack.owners:
             shape, role = specs[owner]
-            assert stack.decayed == (opts.elementwise or (len(shape) > 1 and role != "vector"))
+            decayed = opts.elementwise or opts.merge_dims or (len(shape) > 1 and role != "vector")
+            assert stack.decayed == decayed
 
 
 @QUICK
@@ -228,7 +230,7 @@ def test_fused_projections_are_split(parts):
 def test_three_dimensions_without_a_role_become_nearly_square():
     for shape, sides in (((2, 3, 4), (6, 4)), ((8, 3, 2), (8, 6)), ((2, 5, 2), (2, 10))):
         view = make_view(shape, None, "out_in")
-        assert (view.rows, view.columns) == sides
+        assert view.dims == sides
 
 
 @QUICK
@@ -311,3 +313,54 @@ def test_unknown_roles():
         plan_of([((4, 5), "kernel")], Options("out_in"))
     with pytest.raises(ValueError, match="'kernel'"):
         plan_of([((4,), "kernel")], Options("out_in"))
+
+
+# ---------------------------------------- dimensions merged as the AlgoPerf winner does
+
+
+@pytest.mark.parametrize(
+    ("shape", "limit", "dims"),
+    [
+        ((64, 3, 7, 7), 1024, (192, 49)),
+        ((512, 512, 3, 3), 1024, (512, 512, 9)),
+        ((1000, 2048), 1024, (1000, 2048)),
+        ((768,), 1024, (768,)),
+        ((16, 32), 1024, (512,)),
+        ((1, 5, 1, 6), 4, (5, 6)),
+        ((1, 1), 4, (1,)),
+        ((), 4, (1,)),
+        ((2, 3, 4), None, (24,)),
+    ],
+)
+def test_merged_dimensions(shape, limit, dims):
+    plan = plan_of([(shape, None)], Options("out_in", block_size=limit, merge_dims=True))
+    assert plan.views[0].dims == dims
+    assert not any(stack.elementwise for stack in plan.stacks)
+
+
+def test_merging_sees_outputs_first_in_both_layouts():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(4, 3, 2, 5))
+    found = []
+    for weight_layout, tensor in (("out_in", x), ("in_out", x.transpose(2, 3, 1, 0))):
+        opts = Options(weight_layout, block_size=6, merge_dims=True)
+        plan = make_plan([tensor.shape], ["conv"], [KEY], opts)
+        found.append(layout.gather(xp, plan, [tensor]))
+        assert plan.views[0].dims == (4, 6, 5)
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_side_of_a_million_is_never_merged():
+    specs = [((1_000_000, 1), None), ((999_999,), None)]
+    plan = plan_of(specs, Options("out_in", block_size=10**6, merge_dims=True))
+    assert {stack.owners[0]: stack.elementwise for stack in plan.stacks} == {0: True, 1: False}
+
+
+def test_values_are_combined_over_all_blocks_of_a_tensor():
+    owners = [(0, 1, 0), (2, 0), (1,)]
+    values = [np.array([1.0, 2.0, 3.0]), np.array([4.0, 5.0]), np.array([7.0])]
+    sums = layout.per_tensor(xp, owners, np.add, values)
+    assert [list(x) for x in sums] == [[9, 9, 9], [4, 9], [9]]
+    (same,) = layout.per_tensor(xp, [(0, 1)], np.add, [values[1]])
+    assert same is values[1]

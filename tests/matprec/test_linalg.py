@@ -1,20 +1,14 @@
 """Roots, averages and guards against float64 NumPy and SciPy, in every array namespace."""
 
-import math
-from typing import get_args
-
 import array_api_compat.numpy
 import array_api_compat.torch
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import scipy.linalg
-from stacks import close, orthogonal, transposed
+from stacks import close, transposed
 
 from matprec import linalg
 
-MODES = linalg.EPS_MODES
 NAMESPACES = {"numpy": array_api_compat.numpy, "torch": array_api_compat.torch, "jax": jnp}
 
 
@@ -23,132 +17,7 @@ def xp(request, x64):
     return NAMESPACES[request.param]
 
 
-def spd(condition, n=6, seed=0):
-    """A symmetric positive definite matrix with log-uniform eigenvalues up to 3."""
-    basis = orthogonal(n, seed)
-    return basis @ np.diag(3 * np.logspace(0, -math.log10(condition), n)) @ basis.T
-
-
-STACK = np.stack([spd(c, seed=i) for i, c in enumerate([1, 1e1, 1e3, 1e5])])
-
-
-def ridge_of(a, eps, mode):
-    """The multiple of the identity that damping adds to positive semi-definite matrices."""
-    values = np.linalg.eigvalsh(a)
-    scale = {"absolute": 1.0, "relative_max": values[..., -1], "relative_mean": values.mean(-1)}
-    return (eps * scale[mode] * np.ones(len(a)))[:, None, None] * np.eye(a.shape[-1])
-
-
-# ---------------------------------------- inverse roots
-
-
-def test_modes_are_those_of_the_type():
-    assert set(MODES) == set(get_args(linalg.EpsMode))
-
-
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("exponent", [0.25, 0.5, 1 / 6, 1.0])
-def test_inverse_root(xp, mode, exponent):
-    root, ok = linalg.inverse_root(xp, xp.asarray(STACK), exponent, eps=1e-4, eps_mode=mode)
-    damped = STACK + ridge_of(STACK, 1e-4, mode)
-    for x, a in zip(np.asarray(root), damped, strict=True):
-        close(x, scipy.linalg.fractional_matrix_power(a, -exponent), 1e-9)
-    assert np.all(np.asarray(ok))
-    assert np.asarray(ok).shape == (4,)
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("order", [2, 4])
-def test_residual_symmetry_and_sign(xp, dtype, mode, order):
-    a = STACK.astype(dtype)
-    root, ok = linalg.inverse_root(xp, xp.asarray(a), 1 / order, eps=1e-3, eps_mode=mode)
-    x = np.asarray(root)
-    assert x.dtype == dtype
-    assert np.all(np.asarray(ok))
-    damped = STACK + ridge_of(STACK, 1e-3, mode)
-    residual = np.linalg.matrix_power(x.astype(np.float64), order) @ damped - np.eye(6)
-    rounding = np.finfo(dtype).eps
-    assert np.all(np.linalg.norm(residual, 2, (-2, -1)) < 50 * rounding * np.linalg.cond(damped))
-    largest = np.max(np.abs(x), axis=(-2, -1), keepdims=True)
-    assert np.all(np.abs(x - transposed(x)) <= 8 * rounding * largest)
-    assert np.all(np.linalg.eigvalsh(x.astype(np.float64)) > 0)
-
-
-@pytest.mark.parametrize("mode", ["relative_max", "relative_mean"])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_condition_of_a_root_is_bounded(xp, mode, dtype):
-    """Even a float32 matrix of rank one, whose other eigenvalues are rounding errors."""
-    g = np.random.default_rng(0).normal(size=(3, 6, 1)).astype(dtype)
-    for eps in (1e-3, 1e-6):
-        root, ok = linalg.inverse_root(
-            xp, xp.asarray(g @ transposed(g)), 0.5, eps=eps, eps_mode=mode
-        )
-        values = np.linalg.eigvalsh(np.asarray(root, np.float64))
-        mean = 6 if mode == "relative_mean" else 1
-        bound = math.sqrt((1 + eps) * 2 * mean / eps)
-        assert np.all(np.asarray(ok))
-        assert np.all(values[:, -1] / values[:, 0] <= bound * 1.01)
-        assert np.all(values[:, -1] / values[:, 0] >= 0.3 * bound)
-
-
-def test_negative_eigenvalues(xp):
-    a = np.diag([-0.5, 1.0])[None]
-    expected = {
-        "relative_max": [0.005**-0.5, 1.01**-0.5],
-        "relative_mean": [0.00125**-0.5, 1.0025**-0.5],
-        "absolute": [0.01**-0.5, 1.51**-0.5],
-    }
-    for mode in MODES:
-        root, ok = linalg.inverse_root(xp, xp.asarray(a), 0.5, eps=1e-2, eps_mode=mode)
-        close(np.asarray(root)[0], np.diag(expected[mode]), 1e-12)
-        assert np.all(np.asarray(ok))
-
-
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("eps", [0.0, 1e-6])
-def test_root_of_zero_is_the_identity_unless_the_ridge_is_absolute(xp, mode, eps):
-    a = np.stack([np.zeros((3, 3)), np.eye(3)])
-    root, ok = linalg.inverse_root(xp, xp.asarray(a), 0.5, eps=eps, eps_mode=mode)
-    expected = eps**-0.5 if mode == "absolute" and eps > 0 else 1.0
-    close(np.asarray(root)[0], expected * np.eye(3), 1e-12)
-    close(np.asarray(root)[1], np.eye(3) / math.sqrt(1 + eps), 1e-12)
-    assert np.all(np.asarray(ok))
-
-
-@pytest.mark.parametrize("mode", MODES)
-def test_without_damping_null_spaces_are_dropped(xp, mode):
-    a = np.diag([4.0, 0.0, 1.0])[None]
-    root, _ = linalg.inverse_root(xp, xp.asarray(a), 0.5, eps=0.0, eps_mode=mode)
-    np.testing.assert_allclose(np.asarray(root)[0], np.diag([0.5, 0.0, 1.0]), atol=1e-15)
-
-
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("mode", MODES)
-def test_matrices_that_are_not_finite_are_refused_alone(xp, bad, mode):
-    dirty = STACK.copy()
-    dirty[1, 2, 3] = bad
-    clean = np.where(np.arange(4)[:, None, None] == 1, np.eye(6), STACK)
-    root, ok = linalg.inverse_root(xp, xp.asarray(dirty), 0.25, eps=1e-6, eps_mode=mode)
-    expected, _ = linalg.inverse_root(xp, xp.asarray(clean), 0.25, eps=1e-6, eps_mode=mode)
-    np.testing.assert_array_equal(np.asarray(ok), [True, False, True, True])
-    np.testing.assert_array_equal(np.asarray(root), np.asarray(expected))
-
-
-@pytest.mark.filterwarnings("ignore:(overflow|invalid value) encountered")
-def test_roots_that_overflow_are_refused(xp):
-    a = np.stack([1e-20 * np.eye(3), np.eye(3)]).astype(np.float32)
-    _, ok = linalg.inverse_root(xp, xp.asarray(a), 2.0, eps=0.0)
-    np.testing.assert_array_equal(np.asarray(ok), [False, True])
-
-
-def test_under_jit_with_traced_hyperparameters(x64):
-    @jax.jit
-    def root_of(a, exponent, eps):
-        return linalg.inverse_root(jnp, a, exponent, eps=eps)[0]
-
-    expected, _ = linalg.inverse_root(jnp, jnp.asarray(STACK), 0.5, eps=1e-3)
-    close(np.asarray(root_of(STACK, 0.5, 1e-3)), np.asarray(expected), 1e-12)
+# ---------------------------------------- refusals
 
 
 def test_accept_keeps_old_roots_and_counts(xp):
@@ -239,3 +108,31 @@ def test_static_numbers_and_arrays():
     for value in (True, None, "1", [1.0]):
         assert not linalg.is_static(value)
         assert not linalg.is_array(value)
+
+
+@pytest.mark.parametrize("shape", [(2, 4), (2, 4, 3), (2, 4, 3, 5), (1, 2, 3, 2, 3)])
+def test_gram_matrices_and_products_along_an_axis(xp, shape):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=shape)
+    for axis in range(1, len(shape)):
+        rest = [i for i in range(1, len(shape)) if i != axis]
+        unfolded = x.transpose(0, axis, *rest).reshape(shape[0], shape[axis], -1)
+        gram = np.asarray(linalg.mode_gram(xp, xp.asarray(x), axis))
+        close(gram, unfolded @ transposed(unfolded), 1e-14)
+        product = linalg.mode_product(xp, xp.asarray(gram), xp.asarray(x), axis)
+        expected = np.moveaxis(
+            (gram @ unfolded).reshape(shape[0], shape[axis], *(shape[i] for i in rest)), 1, axis
+        )
+        close(np.asarray(product), expected, 1e-13)
+
+
+def test_squares_and_norms_of_any_order(xp):
+    for shape in ((3, 2), (3, 2, 4), (3, 2, 2, 2)):
+        x = np.random.default_rng(1).normal(size=shape)
+        flat = x.reshape(3, -1)
+        close(np.asarray(linalg.squares(xp, xp.asarray(x))), np.sum(flat**2, axis=1), 1e-14)
+        norm = np.asarray(linalg.norm(xp, xp.asarray(x)))
+        assert norm.shape == (3,) + (1,) * (len(shape) - 1)
+        close(norm.ravel(), np.linalg.norm(flat, axis=1), 1e-14)
+        where = linalg.per_matrix(xp, xp.asarray(np.arange(3.0)), xp.asarray(x))
+        assert tuple(where.shape) == norm.shape

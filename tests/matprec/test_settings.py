@@ -43,7 +43,8 @@ BAD = [
     ("asgo shampoo", "fallback_beta2", [-0.1, 1.1], SUM),
     ("asgo shampoo", "fallback_eps", [-0.1], SIZE),
     ("asgo shampoo nadamw", "weight_layout", ["hwio", None], "is not one of in_out, out_in"),
-    ("asgo shampoo nadamw", "max_dim", [0, NAN, "8", None], "must be at least 1"),
+    ("asgo shampoo", "max_dim", [0, NAN, "8", None], COUNT),
+    ("shampoo", "merge", ["all", None], "is not one of matrix, meta"),
     ("asgo shampoo nadamw", "stack_bytes", [0, -1, "big"], "'auto', None or at least 1"),
 ]
 CASES = [
@@ -125,11 +126,13 @@ def test_build_takes_what_it_knows():
 
 
 def test_layout_options():
-    options = settings.layout_options(Shampoo(block_size=7), "out_in", 100, None)
+    options = settings.layout_options(Shampoo(block_size=7, max_dim=100), "out_in", None)
     assert options == layout.Options("out_in", 100, None, False, True, 7)
-    options = settings.layout_options(ASGO(), "in_out", 5, 64)
+    options = settings.layout_options(ASGO(max_dim=5), "in_out", 64)
     assert options == layout.Options("in_out", 5, 64, False, False, None)
-    assert settings.layout_options(NAdamW(), "in_out", 5, 64).elementwise
+    options = settings.layout_options(Shampoo(merge="meta"), "out_in", None)
+    assert options == layout.Options("out_in", 8192, None, False, True, 1024, True)
+    assert settings.layout_options(NAdamW(), "in_out", 64).elementwise
 
 
 @pytest.mark.parametrize("name", [None, "float32", "float64"])

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from matprec import linalg
+from matprec import linalg, transfer
 from matprec import step as stepping
 from matprec.algorithms import ASGO, Algorithm, MatrixAlgorithm, NAdamW, Shampoo
 
@@ -65,26 +65,28 @@ def ones(batch=2):
     return np.ones((batch, *SHAPE))
 
 
-def run(function, carry):
-    return function(carry)
+def run(algorithm, first, later, carry):
+    return later(carry)
 
 
-def keep(function, carry):
+def keep(algorithm, first, later, carry):
     return carry
 
 
 def step(algorithm, state, grads, *, live=None, finite=None, decay=None, cond=run):
     everywhere = np.ones(len(grads), bool)
-    return stepping.step(
+    (update,), (state,) = stepping.step(
         xp,
-        algorithm,
-        state,
-        grads,
-        live=everywhere if live is None else np.array(live),
-        finite=everywhere if finite is None else np.array(finite),
-        decay=decay,
+        [algorithm],
+        [state],
+        [grads],
+        owners=[range(len(grads))],
+        live=[everywhere if live is None else np.array(live)],
+        finite=[everywhere if finite is None else np.array(finite)],
+        decays=[decay],
         cond=cond,
     )
+    return update, state
 
 
 @pytest.mark.parametrize(
@@ -111,9 +113,10 @@ def test_order(cls, log, basis, saw):
 def test_a_conditional_carries_what_a_refresh_changes_and_nothing_else(cls):
     carried = []
 
-    def cond(function, carry):
+    def cond(algorithm, first, later, carry):
+        assert first is later
         carried.append(set(carry))
-        assert set(function(carry)) == set(carry)
+        assert set(later(carry)) == set(carry)
         return carry
 
     algorithm = cls(log=[])
@@ -231,3 +234,68 @@ def test_the_base_class_has_no_mathematics():
     ):
         with pytest.raises(NotImplementedError):
             call()
+
+
+# ---------------------------------------- first refreshes and norm transfer over tensors
+
+
+class Twofold(After):
+    """Has a first refresh of its own."""
+
+    def first_refresh(self, xp, state, grads):
+        self.log.append("first")
+        return linalg.accept(xp, state, {"basis": state["seen"] + 10}, np.array([True, True]))
+
+
+def test_a_first_refresh_of_its_own():
+    algorithm = Twofold(log=[])
+    state = stepping.init(xp, algorithm, ones())
+    _, state = step(algorithm, state, ones(), cond=lambda _, first, later, carry: first(carry))
+    np.testing.assert_array_equal(state["basis"], 11)
+    np.testing.assert_array_equal(state["last_refresh"], 1)
+    _, state = step(algorithm, state, ones())
+    np.testing.assert_array_equal(state["basis"], 2)
+    assert algorithm.log.count("first") == 1
+
+
+class Grafted(Recorder):
+    """Asks for twice its length."""
+
+    def direction(self, xp, state, grads, decay):
+        return transfer.Graft(grads, 4 * linalg.squares(xp, xp.abs(grads) + 1)), state
+
+
+def test_lengths_are_transferred_over_whole_tensors():
+    """Tensor 0 has one matrix in either stack, tensor 1 one, and each has the wanted length."""
+    algorithm = Grafted(log=[])
+    rng = np.random.default_rng(0)
+    grads = [rng.normal(size=(2, 3, 4)), rng.normal(size=(1, 2, 2))]
+    grads[0][1] = 0
+    states = [stepping.init(xp, algorithm, g) for g in grads]
+    flags = [np.array([True, True]), np.array([True])]
+    decays = [None, np.ones((1, 2, 2))]
+    updates, _ = stepping.step(
+        xp,
+        [algorithm, algorithm],
+        states,
+        grads,
+        owners=[(0, 1), (0,)],
+        live=flags,
+        finite=flags,
+        decays=decays,
+        cond=keep,
+    )
+    squares = [np.sum((np.abs(g) + 1) ** 2) for g in (grads[0][0], grads[1][0])]
+    actual = np.sum(grads[0][0] ** 2) + np.sum(grads[1][0] ** 2)
+    factor = 2 * np.sqrt(sum(squares) / actual)
+    np.testing.assert_allclose(updates[0][0], factor * grads[0][0], rtol=1e-12)
+    np.testing.assert_allclose(updates[1][0], factor * grads[1][0] + 1, rtol=1e-12)
+    np.testing.assert_array_equal(updates[0][1], 0)
+
+
+def test_what_is_passed_on_untouched_is_not_copied():
+    algorithm = Never(log=[])
+    state = stepping.init(xp, algorithm, ones())
+    _, new = step(algorithm, state, ones())
+    assert new["basis"] is state["basis"]
+    assert new["seen"] is not state["seen"]

@@ -13,11 +13,15 @@ a time. Every class is used as
   step count, which drives the refresh schedule, does.
 * A refresh happens at steps start, start + f, start + 2f, ... (steps count from 1).
 * With a relative ridge the zero matrix has the identity as its root.
+* A matrix with both sides longer than max_dim falls back. A two-sided method leaves out a side of
+  a block that is longer than max_dim.
+* Rules get `due`, which says that this step's refresh is due, and place the refresh themselves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -61,13 +65,22 @@ def from_matrix(mat: np.ndarray, shape: tuple[int, ...], layout: str) -> np.ndar
 
 
 def inverse_root(a: np.ndarray, exponent: float, eps: float, eps_mode: str) -> np.ndarray:
-    """A^(-exponent) of a symmetric positive semi-definite A, damped by eps."""
+    """A^(-exponent) of a symmetric positive semi-definite A, damped by eps.
+
+    relative_max, relative_mean: A + eps * (largest, mean eigenvalue) I. absolute: A + eps I.
+    outside: eigenvalues 1 / (w^exponent + eps).
+    """
     w, q = np.linalg.eigh(a)
     top = w.max()
-    if top <= TINY and eps_mode != "absolute":
+    if top <= TINY and eps_mode.startswith("relative"):
         return np.eye(len(a))
+    if eps_mode == "outside":
+        return q @ np.diag(1 / (np.maximum(w, 0.0) ** exponent + eps)) @ q.T
     if eps_mode == "relative_max":
         w = np.maximum(w + eps * top, eps * top / 2)
+    elif eps_mode == "relative_mean":
+        mean = np.trace(a) / len(a)
+        w = np.maximum(w + eps * mean, eps * mean / 2)
     elif eps_mode == "absolute":
         w = w - min(0.0, w.min()) + eps
     else:
@@ -90,6 +103,25 @@ def first_moment(m: np.ndarray, g: np.ndarray, beta1: float, t: int, nesterov: b
     return (beta1 * m + (1 - beta1) * g if nesterov else m) / (1 - beta1**t)
 
 
+def adam_direction(
+    m_hat: np.ndarray, v: np.ndarray, beta2: float, t: int, eps: float
+) -> np.ndarray:
+    """Debiased first moment over the root of the debiased second one, eps outside."""
+    return m_hat / (np.sqrt(debias(v, beta2, t)) + eps)
+
+
+def scaled_to(u: np.ndarray, length: float) -> np.ndarray:
+    """u brought to a Frobenius length; zero stays zero."""
+    norm = np.linalg.norm(u)
+    return u * (length / norm) if norm > 0 else np.zeros_like(u)
+
+
+def right_is_small(shape: tuple[int, int], side: str = "small") -> bool:
+    """Whether side "small" | "left" | "right" means the right one; a square has its right side."""
+    m, n = shape
+    return side == "right" or (side == "small" and m >= n)
+
+
 # ------------------------------------ rules: one object per tensor (or block), with its own state
 # update(g, w, step, due) -> U with the decay term included, so that W <- W - lr * U always.
 
@@ -107,7 +139,7 @@ class AdamRule:
         self.m = ema(self.m, g, self.beta1)
         self.v = ema(self.v, g**2, self.beta2)
         m_hat = first_moment(self.m, g, self.beta1, self.t, self.nesterov)
-        u = m_hat / (np.sqrt(debias(self.v, self.beta2, self.t)) + self.eps)
+        u = adam_direction(m_hat, self.v, self.beta2, self.t, self.eps)
         return u + self.weight_decay * w
 
 
@@ -116,7 +148,7 @@ class AsgoRule:
 
     def __init__(self, shape, weight_decay, beta1, beta2, eps, side):
         m, n = shape
-        self.left = side == "left" or (side == "small" and m < n)  # a square has its right side
+        self.left = not right_is_small(shape, side)
         self.weight_decay, self.beta1, self.beta2, self.eps = weight_decay, beta1, beta2, eps
         d = m if self.left else n
         self.m, self.v, self.root = np.zeros(shape), np.zeros((d, d)), np.eye(d)
@@ -127,17 +159,22 @@ class AsgoRule:
             self.root = inverse_root(self.v, 1 / 2, self.eps, "relative_max")
         self.m = ema(self.m, g, self.beta1)
         u = self.root @ self.m if self.left else self.m @ self.root
-        norm = np.linalg.norm(u)
-        u = u * (0.2 * np.sqrt(u.size) / norm) if norm > 0 else np.zeros_like(u)
-        return u + self.weight_decay * w
+        return scaled_to(u, 0.2 * np.sqrt(u.size)) + self.weight_decay * w
 
 
 class ShampooRule:
-    """Distributed Shampoo on one block."""
+    """Distributed Shampoo on one block. exponent None is 1 / (2 * number of preconditioned sides).
+
+    The root of a side left out stays the identity.
+    """
 
     def __init__(self, shape, weight_decay, hp):
         rows, cols = shape
         self.weight_decay, self.hp, self.t = weight_decay, hp, 0
+        self.has_l, self.has_r = rows <= hp["max_dim"], cols <= hp["max_dim"]
+        self.exponent = hp["exponent"]
+        if self.exponent is None:
+            self.exponent = 1 / (2 * (self.has_l + self.has_r))
         self.m, self.v, self.ball = np.zeros(shape), np.zeros(shape), np.zeros(shape)
         self.l, self.r = np.zeros((rows, rows)), np.zeros((cols, cols))
         self.root_l, self.root_r = np.eye(rows), np.eye(cols)
@@ -149,15 +186,17 @@ class ShampooRule:
         self.r = ema(self.r, g.T @ g, beta2)
         self.v = ema(self.v, g**2, beta2)
         if due:
-            damping = (hp["exponent"], hp["eps"], hp["eps_mode"])
-            self.root_l = inverse_root(debias(self.l, beta2, self.t), *damping)
-            self.root_r = inverse_root(debias(self.r, beta2, self.t), *damping)
+            damping = (self.exponent, hp["eps"], hp["eps_mode"])
+            if self.has_l:
+                self.root_l = inverse_root(debias(self.l, beta2, self.t), *damping)
+            if self.has_r:
+                self.root_r = inverse_root(debias(self.r, beta2, self.t), *damping)
         self.m = ema(self.m, g, hp["beta1"])
         m_hat = first_moment(self.m, g, hp["beta1"], self.t, hp["nesterov"])
 
         grafted = m_hat
         if hp["graft"] == "adam":
-            grafted = m_hat / (np.sqrt(debias(self.v, beta2, self.t)) + hp["graft_eps"])
+            grafted = adam_direction(m_hat, self.v, beta2, self.t, hp["graft_eps"])
         if step < hp["start_step"]:
             u = grafted
         else:
@@ -173,18 +212,31 @@ class ShampooRule:
         return u
 
 
-class BlockedRule:
-    """Cuts a matrix into blocks of at most block_size a side, each with its own ShampooRule."""
+def blocks_of(
+    shape: tuple[int, int], block_size: int | None
+) -> list[tuple[tuple[slice, slice], tuple[int, int]]]:
+    """Index and shape of each block of at most block_size a side, the last ones being smaller."""
+    size, found = block_size or max(shape), []
+    for i in range(0, shape[0], size):
+        for j in range(0, shape[1], size):
+            rows = slice(i, min(i + size, shape[0]))
+            cols = slice(j, min(j + size, shape[1]))
+            found.append(((rows, cols), (rows.stop - rows.start, cols.stop - cols.start)))
+    return found
 
-    def __init__(self, shape, weight_decay, block_size, hp):
-        size = block_size or max(shape)
-        self.blocks = []
-        for i in range(0, shape[0], size):
-            for j in range(0, shape[1], size):
-                rows = slice(i, min(i + size, shape[0]))
-                cols = slice(j, min(j + size, shape[1]))
-                block_shape = (rows.stop - rows.start, cols.stop - cols.start)
-                self.blocks.append((rows, cols, ShampooRule(block_shape, weight_decay, hp)))
+
+class BlockedRule:
+    """Blocks of a matrix, each an independent problem with its own rule make(block_shape)."""
+
+    def __init__(
+        self,
+        shape: tuple[int, int],
+        block_size: int | None,
+        make: Callable[[tuple[int, int]], Any],
+    ) -> None:
+        self.blocks = [
+            (*index, make(block_shape)) for index, block_shape in blocks_of(shape, block_size)
+        ]
 
     def update(self, g, w, step, due):
         u = np.zeros(g.shape)
@@ -210,6 +262,7 @@ class Optimizer:
         weight_decay: float = 0.0,
         refresh_every: int = 1,
         first_refresh: int = 1,
+        max_dim: int = 8192,
     ) -> None:
         if weight_layout not in ("out_in", "in_out"):
             raise ValueError(f"weight_layout {weight_layout!r}")
@@ -222,7 +275,7 @@ class Optimizer:
             matrix_shape = (0, 0)
             if len(shape) > 1 and role not in self.fallback_roles:
                 matrix_shape = to_matrix(np.zeros(shape), self.layout).shape
-            self.is_matrix.append(min(matrix_shape) > 1)
+            self.is_matrix.append(1 < min(matrix_shape) <= max_dim)
             if self.is_matrix[-1]:
                 self.rules.append(self.matrix_rule(matrix_shape, weight_decay))
             else:
@@ -263,12 +316,14 @@ class ASGO(Optimizer):
 
     def __init__(
         self, shapes, roles=None, weight_layout="out_in", lr=1e-3, weight_decay=0.0,
-        beta1=0.9, beta2=0.8, eps=1e-6, side="small", refresh_every=10,
+        beta1=0.9, beta2=0.8, eps=1e-6, side="small", refresh_every=10, max_dim=8192,
     ):  # fmt: skip
         if side not in ("small", "left", "right"):
             raise ValueError(f"side {side!r}")
         self.hp = (beta1, beta2, eps, side)
-        super().__init__(shapes, roles, weight_layout, lr, weight_decay, refresh_every)
+        super().__init__(
+            shapes, roles, weight_layout, lr, weight_decay, refresh_every, max_dim=max_dim
+        )
 
     def matrix_rule(self, shape, weight_decay):
         return AsgoRule(shape, weight_decay, *self.hp)
@@ -281,9 +336,10 @@ class Shampoo(Optimizer):
 
     def __init__(
         self, shapes, roles=None, weight_layout="out_in", lr=1e-3, weight_decay=0.0,
-        beta1=0.9, beta2=0.99, eps=1e-6, eps_mode="relative_max", exponent=0.25,
-        block_size: int | None = 1024,
+        beta1=0.9, beta2=0.99, eps=1e-6, eps_mode="relative_max",
+        exponent: float | None = None, block_size: int | None = 1024,
         graft="adam", graft_eps=1e-8, nesterov=True, momentum=0.0, refresh_every=10, start_step=1,
+        max_dim=8192,
     ):  # fmt: skip
         if graft not in ("adam", "sgd", "none"):
             raise ValueError(f"graft {graft!r}")
@@ -291,12 +347,16 @@ class Shampoo(Optimizer):
         self.hp = {
             "beta1": beta1, "beta2": beta2, "eps": eps, "eps_mode": eps_mode, "exponent": exponent,
             "graft": graft, "graft_eps": graft_eps, "nesterov": nesterov, "momentum": momentum,
-            "start_step": start_step,
+            "start_step": start_step, "max_dim": max_dim,
         }  # fmt: skip
-        super().__init__(shapes, roles, weight_layout, lr, weight_decay, refresh_every, start_step)
+        super().__init__(
+            shapes, roles, weight_layout, lr, weight_decay, refresh_every, start_step, max_dim
+        )
 
     def matrix_rule(self, shape, weight_decay):
-        return BlockedRule(shape, weight_decay, self.block_size, self.hp)
+        return BlockedRule(
+            shape, self.block_size, lambda block: ShampooRule(block, weight_decay, self.hp)
+        )
 
 
 class NAdamW(Optimizer):

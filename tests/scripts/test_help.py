@@ -10,7 +10,7 @@ import pytest
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 
 
-NAMES = ["run", "compare", "set_targets", "prepare_data", "score", "tune"]
+NAMES = [path.stem for path in sorted(SCRIPTS.glob("*.py"))]
 
 
 @pytest.mark.parametrize("name", NAMES)

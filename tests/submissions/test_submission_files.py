@@ -145,7 +145,7 @@ def test_the_submission_checks_points_for_the_runner():
     for name in OPTIMIZERS:
         for framework in FRAMEWORKS:
             module = importlib.import_module(f"submissions.{name}.{framework}.submission")
-            module.check_hyperparameters({"learning_rate": 0.1, "one_minus_beta1": 0.1})
+            module.check_hyperparameters({"learning_rate": 0.1, "weight_decay": 0.1})
             with pytest.raises(ValueError, match="nonsense"):
                 module.check_hyperparameters({"nonsense": 0.1})
 

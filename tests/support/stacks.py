@@ -21,16 +21,22 @@ def run(xp, algorithm, grads, decay=None):
     everywhere = xp.asarray(np.ones(len(grads[0]), bool))
     updates, states = [], []
     for count, grad in enumerate(grads, 1):
-        due = not algorithm.elementwise and stepping.is_due(algorithm, count)
-        update, state = stepping.step(
+
+        def cond(algorithm, first, later, carry, count=count):
+            if not stepping.is_due(algorithm, count):
+                return carry
+            return first(carry) if count == algorithm.start_step else later(carry)
+
+        (update,), (state,) = stepping.step(
             xp,
-            algorithm,
-            state,
-            xp.asarray(grad),
-            live=everywhere,
-            finite=everywhere,
-            decay=None if decay is None else xp.asarray(decay),
-            cond=(lambda f, carry: f(carry)) if due else (lambda f, carry: carry),
+            [algorithm],
+            [state],
+            [xp.asarray(grad)],
+            owners=[range(len(grad))],
+            live=[everywhere],
+            finite=[everywhere],
+            decays=[None if decay is None else xp.asarray(decay)],
+            cond=cond,
         )
         updates.append(np.asarray(update))
         states.append({key: np.asarray(value) for key, value in state.items()})

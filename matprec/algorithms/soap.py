@@ -1,0 +1,201 @@
+"""SOAP: Adam in the slowly turning eigenbasis of Shampoo's factors (arXiv 2409.11321).
+
+For a matrix W (m x n) with gradient G, bases Q_L (m x m), Q_R (n x n) and t counted from 1:
+
+    G~_t = Q_L^T G_t Q_R                                 (m x n, bases of the refresh before)
+    M_t = beta1 M_{t-1} + (1 - beta1) G~_t,  Mhat_t = M_t / (1 - beta1^(t-1))
+    V_t = beta2 V_{t-1} + (1 - beta2) G~_t.^2,  Vhat_t = V_t / (1 - beta2^(t-1))
+    L_t = b L_{t-1} + (1 - b) G_t G_t^T                  (m x m, b = shampoo_beta)
+    R_t = b R_{t-1} + (1 - b) G_t^T G_t                  (n x n)
+    U_t = Q_L [Mhat_t / (sqrt(Vhat_t) + eps)] Q_R^T
+    W <- W - eta (U_t + lambda W)
+
+and only then, every `refresh_every` steps, for both sides (written for the left one):
+
+    the first time:  Q_new = eigenvectors of L, largest eigenvalue first
+    later:           order the columns q_i of Q_L, and the rows of V with them, by q_i^T L q_i,
+                     descending, then Q_new = QR(L Q_L), one step of orthogonal iteration
+    always:          M <- Q_new^T Q_L M                  (the same moment in the new basis)
+
+The basis thus never depends on the gradient that it turns. The first step has no basis yet: it
+sets L, R and the bases, gives no update, no decay, and leaves M and V at zero; the bias of the
+moments counts the steps after it. M and V live in the turned coordinates: M is re-expressed
+exactly, V cannot be (a diagonal does not stay one) and only follows its columns. Neither depends
+on the signs of the columns.
+
+One gradient leaves the longer side's factor without full rank, and any basis of its null space will
+do: rounding chooses it, so that trajectories of matrices that are not square depend on the library.
+
+Published: the above, beta1 = beta2 = shampoo_beta = 0.95, eps 1e-8, refresh_every 10, identity
+for sides that are too long, turning one side only as a variant. This project's own: M stays in
+the basis between refreshes (the code turns it back and forth in every step, to the same effect);
+eps is added to the debiased root (code: to sqrt(V), so that its eps is relatively larger at small
+t); decay enters together with the update (code: after it, a difference of eta^2); with
+start_step > 1 the bases are the identity until then; a factor that is exactly zero keeps its basis;
+max_dim 8192 (code: 10000); `sides="small"` picks the shorter side, the right one when equal; rows
+and columns of G~ and of a turned M that are shorter than rounding errors of the whole are zero:
+in float32 the code moves units that never have a gradient at full speed within 600 steps.
+State: 2 m n + 2 (m^2 + n^2), only one of the squares with one side.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal
+
+from matprec import bases, linalg, moments
+from matprec.algorithms.base import Array, MatrixAlgorithm, State
+
+# (xp, factor, old basis) -> the new basis (B, d, d) and where its columns were before (B, d)
+NewBasis = Callable[[Any, Array, Array], tuple[Array, Array | None]]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SOAP(MatrixAlgorithm):
+    """Hyperparameters of SOAP.
+
+    Attributes:
+      beta1: decay of the first moment, in [0, 1); exactly 0 keeps none.
+      beta2: decay of the second moment, in [0, 1); 1 sums it up.
+      shampoo_beta: decay of the factors L and R, in [0, 1); None is beta2.
+      eps: added to the root of the second moment.
+      nesterov: NAdam's mixing of the first moment (AlgoPerf's form).
+      sides: turn `both` sides, or the `small` one only.
+    """
+
+    beta1: float = 0.95
+    beta2: float = 0.95
+    shampoo_beta: float | None = None
+    eps: float = 1e-8
+    nesterov: bool = False
+    sides: Literal["both", "small"] = "both"
+
+    source: ClassVar = "arXiv 2409.11321"
+    state_size: ClassVar = "2*m*n + 2*(m**2 + n**2)"
+    refresh_at: ClassVar = "end"
+    refreshed: ClassVar = ("left_basis", "right_basis", "mean", "second_moment")
+
+    @property
+    def decay_inside(self) -> bool:
+        return True  # the first step has none
+
+    @property
+    def has_mean(self) -> bool:
+        return not (linalg.is_static(self.beta1) and self.beta1 == 0)
+
+    def _sides(self, grads: Array) -> tuple[linalg.Side, ...]:
+        fitting = self.fitting_sides(grads)
+        if self.sides == "both":
+            return fitting
+        return tuple(side for side in fitting if side == self.small_side(grads))
+
+    def _bases(self, state: State, grads: Array) -> dict[linalg.Side, Array]:
+        return {side: state[f"{side}_basis"] for side in self._sides(grads)}
+
+    def init(self, xp: Any, grads: Array) -> State:
+        state = {"second_moment": xp.zeros_like(grads)}
+        if self.has_mean:
+            state["mean"] = xp.zeros_like(grads)
+        for side in self._sides(grads):
+            order = grads.shape[-2 if side == "left" else -1]
+            identity = linalg.identity_like(xp, grads, order)
+            state |= {side: xp.zeros_like(identity), f"{side}_basis": identity}
+        return state
+
+    def accumulate(self, xp: Any, state: State, grads: Array) -> State:
+        turned = self._turned(xp, state, grads)
+        has_basis = linalg.per_matrix(xp, state["t"] > 1, grads)
+        turned = xp.where(has_basis, turned, 0.0)
+        moment = linalg.ema(xp, state["second_moment"], turned * turned, self.beta2)
+        new = {"second_moment": moment}
+        if self.has_mean:
+            new["mean"] = linalg.ema(xp, state["mean"], turned, self.beta1)
+        beta = self.beta2 if self.shampoo_beta is None else self.shampoo_beta
+        for side in self._sides(grads):
+            new[side] = linalg.ema(xp, state[side], linalg.gram(xp, grads, side), beta)
+        return state | new
+
+    def _turned(self, xp: Any, state: State, grads: Array) -> Array:
+        return _turned_above_rounding(
+            xp, grads, self._bases(state, grads), state["last_refresh"] > 0
+        )
+
+    def first_refresh(self, xp: Any, state: State, grads: Array) -> State:
+        return self._refreshed(xp, state, grads, _eigenvectors)
+
+    def refresh(self, xp: Any, state: State, grads: Array) -> State:
+        return self._refreshed(xp, state, grads, _power_step)
+
+    def _refreshed(self, xp: Any, state: State, grads: Array, new_basis: NewBasis) -> State:
+        ok, new, turns = state["t"] > 0, {}, {}
+        moment = state["second_moment"]
+        for side, old in self._bases(state, grads).items():
+            factor = state[side]
+            finite = xp.all(xp.isfinite(factor), axis=(-2, -1))
+            factor = xp.where(linalg.per_matrix(xp, finite, factor), factor, 0.0)
+            basis, order = new_basis(xp, factor, old)
+            zero = xp.all(factor == 0, axis=(-2, -1))
+            basis = xp.where(linalg.per_matrix(xp, zero, basis), old, basis)
+            ok = ok & finite & xp.all(xp.isfinite(basis), axis=(-2, -1))
+            new[f"{side}_basis"] = basis
+            turns[side] = xp.matmul(xp.matrix_transpose(old), basis)
+            if order is not None:
+                rows = side == "left"
+                order = order[:, :, None] if rows else order[:, None, :]
+                moment = xp.take_along_axis(moment, order, axis=-2 if rows else -1)
+        new["second_moment"] = moment
+        if self.has_mean:
+            new["mean"] = _turned_above_rounding(xp, state["mean"], turns, state["t"] > 0)
+        return linalg.accept(xp, state, new, ok)
+
+    def direction(
+        self, xp: Any, state: State, grads: Array, decay: Array | None
+    ) -> tuple[Array, State]:
+        updates = state["t"] - 1
+        if self.has_mean:
+            turned = self._turned(xp, state, grads) if self.nesterov else grads
+            mean = moments.corrected_mean(
+                xp, state["mean"], turned, self.beta1, updates, nesterov=self.nesterov
+            )
+        else:
+            mean = self._turned(xp, state, grads)
+        update = moments.adam(xp, mean, state["second_moment"], self.beta2, self.eps, updates)
+        turns = self._bases(state, grads)
+        update = _turn(xp, update, {s: xp.matrix_transpose(basis) for s, basis in turns.items()})
+        if decay is not None:
+            update = update + decay
+        return xp.where(linalg.per_matrix(xp, updates > 0, update), update, 0.0), state
+
+
+def _turn(xp: Any, x: Array, turns: dict[linalg.Side, Array]) -> Array:
+    """Q_L^T X Q_R of a stack (B, m, n); a side without a basis stays as it is."""
+    for side, basis in turns.items():
+        factor = xp.matrix_transpose(basis) if side == "left" else basis
+        x = linalg.multiply(xp, factor, x, side)
+    return x
+
+
+def _turned_above_rounding(
+    xp: Any, x: Array, turns: dict[linalg.Side, Array], where: Array
+) -> Array:
+    """Q_L^T X Q_R, without the rows and columns that are rounding errors where `where` (B,)."""
+    turned = _turn(xp, x, turns)
+    floor = bases.rounding(xp, x.dtype) * linalg.norm(xp, x)
+    floor = xp.where(linalg.per_matrix(xp, where, floor), floor, 0.0)
+    for side in turns:
+        axis = -1 if side == "left" else -2
+        lengths = xp.sqrt(xp.sum(turned * turned, axis=axis, keepdims=True))
+        turned = xp.where(lengths >= floor, turned, 0.0)
+    return turned
+
+
+def _eigenvectors(xp: Any, factor: Array, old: Array) -> tuple[Array, None]:
+    """Eigenvectors (B, d, d) of a factor, largest eigenvalue first; no column has a predecessor."""
+    return xp.flip(xp.linalg.eigh(factor)[1], axis=-1), None
+
+
+def _power_step(xp: Any, factor: Array, old: Array) -> tuple[Array, Array]:
+    """One orthogonal iteration from the sorted columns of a basis, and their order (B, d)."""
+    product = xp.matmul(factor, old)
+    order = xp.argsort(xp.sum(old * product, axis=-2), descending=True, stable=True)
+    product = xp.take_along_axis(product, order[:, None, :], axis=-1)
+    return xp.linalg.qr(product)[0], order

@@ -1,0 +1,11 @@
+"""KL-Shampoo for AlgoPerf, in PyTorch."""
+
+from submissions.common.pytorch import (  # noqa: F401
+    data_selection,
+    get_batch_size,
+    initializer,
+    prepare_for_eval,
+    update_params,
+)
+
+init_optimizer_state, check_hyperparameters = initializer("kl_shampoo")

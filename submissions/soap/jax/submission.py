@@ -1,0 +1,11 @@
+"""SOAP for AlgoPerf, in JAX."""
+
+from submissions.common.jax import (  # noqa: F401
+    data_selection,
+    get_batch_size,
+    initializer,
+    prepare_for_eval,
+    update_params,
+)
+
+init_optimizer_state, check_hyperparameters = initializer("soap")

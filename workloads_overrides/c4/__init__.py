@@ -1,0 +1,1 @@
+"""Language models of the LLaMA family, as trained on C4 by the papers on low-rank training."""
