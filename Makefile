@@ -14,7 +14,7 @@ COMPARE_ARGS ?=
 
 BIN := .venv/bin
 
-.PHONY: compare test test-latest lint clean
+.PHONY: compare test test-latest test-cross-checks lint clean
 
 compare: .venv
 	$(BIN)/python scripts/compare.py --submissions=$(SUBMISSIONS) --workloads=$(WORKLOADS) \
@@ -27,6 +27,10 @@ test: .venv
 # The newest JAX, flax and optax in a second environment.
 test-latest: .venv-latest
 	.venv-latest/bin/python -m pytest $(PYTEST_ARGS)
+
+# Tests against other packages' optimizers, in a third environment; `make test` skips them.
+test-cross-checks: .venv-cross-checks
+	.venv-cross-checks/bin/python -m pytest $(PYTEST_ARGS) tests/cross_checks
 
 lint: .venv
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright
@@ -47,5 +51,16 @@ lint: .venv
 	  -r .venv-latest/requirements.txt --upgrade jax flax optax
 	touch $@
 
+.venv-cross-checks: .venv-cross-checks/.stamp
+.venv-cross-checks/.stamp: requirements-cross-checks.txt requirements.txt constraints.txt
+	$(PYTHON) -m venv .venv-cross-checks
+	grep -E '^(absl-py|array-api-compat|numpy|pytest.*|scipy|torch)==' requirements.txt \
+	  > .venv-cross-checks/requirements.txt
+	.venv-cross-checks/bin/python -m pip install --quiet --disable-pip-version-check \
+	  -r .venv-cross-checks/requirements.txt -c constraints.txt
+	.venv-cross-checks/bin/python -m pip install --quiet --disable-pip-version-check \
+	  --no-deps -r requirements-cross-checks.txt
+	touch $@
+
 clean:
-	rm -rf .venv .venv-latest experiments data
+	rm -rf .venv .venv-latest .venv-cross-checks experiments data

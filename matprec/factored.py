@@ -60,3 +60,11 @@ def normalise(xp: Any, x: Array, rows: Array, columns: Array) -> Array:
     shares = xp.sqrt(linalg.divide_or_zero(xp, rows, total))
     x = x * linalg.divide_or_zero(xp, xp.ones_like(shares), shares)
     return x * linalg.divide_or_zero(xp, xp.ones_like(columns), xp.sqrt(columns))
+
+
+def clipped(xp: Any, x: Array, clip: Any) -> Array:
+    """x / max(1, RMS(x) / clip) for every matrix; x itself for None."""
+    if clip is None:
+        return x
+    rms = xp.sqrt(xp.mean(x * x, axis=(-2, -1), keepdims=True))
+    return x / xp.where(rms > clip, rms / clip, 1.0)

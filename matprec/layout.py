@@ -237,7 +237,9 @@ def _policy(shape: Shape, role: str | None, options: Options) -> tuple[View, boo
     view = make_view(shape, role, options.weight_layout) if wide else identity
     if options.merge_dims and not options.elementwise:
         merged = make_merged_view(view, options.block_size)
-        return (merged, True) if max(merged.dims) < NEVER_MERGED else (identity, False)
+        shortest = min(min(size, options.block_size or size) for size in merged.dims)
+        fits = max(merged.dims) < NEVER_MERGED and shortest <= options.max_dim
+        return (merged, True) if fits else (identity, False)
     return (view, True) if wide and is_matrix(view, role, options) else (identity, False)
 
 
@@ -337,49 +339,59 @@ def _assemble(xp: Any, pieces: list[tuple[Piece, Array]], axis: int = 0) -> Arra
 
 def export_state(
     xp: Any, plan: Plan, states: Sequence[dict[str, Array]]
-) -> list[dict[str, list[Array]]]:
-    """Per tensor, every state key's arrays in the order of the tensor's pieces."""
-    exported: list[dict[str, list[tuple[Piece, Array]]]] = [{} for _ in plan.views]
+) -> list[dict[str, list[Array | None]]]:
+    """Per tensor, every state key's arrays in the order of the tensor's pieces.
+
+    Pieces of one tensor may differ in shape and so in what an algorithm keeps for them: None stands
+    where a piece has no such key.
+    """
+    exported: list[dict[str, list[Array | None]]] = [{} for _ in plan.views]
+    places = _places(plan)
+    pieces = collections.Counter(piece.tensor for piece in places)
     for stack, state in zip(plan.stacks, states, strict=True):
         for key, array in state.items():
             for row, piece in enumerate(stack.pieces):
-                exported[piece.tensor].setdefault(key, []).append((piece, array[row]))
-    return [
-        {
-            key: [
-                xp.asarray(x, copy=True) for _, x in sorted(items, key=lambda item: _start(item[0]))
-            ]
-            for key, items in tensor.items()
-        }
-        for tensor in exported
-    ]
+                absent = [None] * pieces[piece.tensor]
+                arrays = exported[piece.tensor].setdefault(key, absent)
+                arrays[places[piece]] = xp.asarray(array[row], copy=True)
+    return exported
 
 
 def import_state(
-    xp: Any, plan: Plan, exported: Sequence[dict[str, list[Array]]]
+    xp: Any, plan: Plan, exported: Sequence[dict[str, list[Array | None]]]
 ) -> list[dict[str, Array]]:
     """The stacks' states from `export_state`'s form, for any chunking.
 
     Raises:
       ValueError: a tensor's state has another number of matrices than the plan wants.
     """
-    order: dict[Piece, int] = {}
-    for tensor in range(len(plan.views)):
-        mine = sorted((p for s in plan.stacks for p in s.pieces if p.tensor == tensor), key=_start)
-        order.update({piece: place for place, piece in enumerate(mine)})
-        for key, arrays in exported[tensor].items():
-            if len(arrays) != len(mine):
+    places = _places(plan)
+    pieces = collections.Counter(piece.tensor for piece in places)
+    for tensor, state in enumerate(exported):
+        for key, arrays in state.items():
+            if len(arrays) != pieces[tensor]:
                 raise ValueError(
                     f"state {key!r} of tensor {tensor} has {len(arrays)} matrices where the layout "
-                    f"has {len(mine)}: was it saved with another block_size?"
+                    f"has {pieces[tensor]}: was it saved with another block_size?"
                 )
     return [
         {
-            key: xp.stack([exported[piece.tensor][key][order[piece]] for piece in stack.pieces])
-            for key in exported[stack.pieces[0].tensor]
+            key: xp.stack([exported[piece.tensor][key][places[piece]] for piece in stack.pieces])
+            for key, arrays in exported[stack.pieces[0].tensor].items()
+            if arrays[places[stack.pieces[0]]] is not None
         }
         for stack in plan.stacks
     ]
+
+
+def _places(plan: Plan) -> dict[Piece, int]:
+    """The number of every piece among the pieces of its tensor, from the first corner on."""
+    places: dict[Piece, int] = {}
+    counts = collections.Counter()
+    for piece in sorted((p for s in plan.stacks for p in s.pieces), key=_start):
+        places[piece] = counts[piece.tensor]
+        counts[piece.tensor] += 1
+    return places
 
 
 def _start(piece: Piece) -> Shape:

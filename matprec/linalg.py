@@ -5,6 +5,7 @@ Nothing here looks at array values from Python, so every function works under `j
 """
 
 import math
+import numbers
 from typing import Any, Literal
 
 import array_api_compat
@@ -15,7 +16,12 @@ Side = Literal["left", "right"]
 
 def is_static(value: Any) -> bool:
     """Whether a hyperparameter is a Python number, as opposed to a traced array."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def is_zero(value: Any) -> bool:
+    """Whether a hyperparameter is the Python number 0, which switches its part of a method off."""
+    return is_static(value) and value == 0
 
 
 def is_array(value: Any) -> bool:

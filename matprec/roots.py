@@ -13,19 +13,18 @@
 
 The last three are matrix products alone, for devices whose eigendecompositions loop over a batch.
 The products must be as exact as the dtype (no TF32). They see A as A + ridge I only, so the ridge
-must exceed the rounding errors of A, about 1e-6 of the largest eigenvalue in float32 (of which
-relative_mean's may be as little as the nth part): below that a singular A has eigenvalues that are
-zero or negative, and its root is refused. Numbers of steps are fixed: enough for eigenvalues down
-to a tenth of the rounding unit times ||A||, and steps after convergence change nothing.
-(polar_express has its 10 and under-amplifies below 1e-8 ||A||.)
+must exceed the rounding errors of A, about 1e-6 of the largest eigenvalue in float32: below that a
+singular A has eigenvalues that are zero or negative, and its root is refused. relative_mean's may
+be as little as the nth part of eps max(lambda). Numbers of steps are fixed:
+enough for eigenvalues down to a tenth of the rounding unit times ||A||, and steps after convergence
+change nothing. (polar_express has its 10 and under-amplifies below 1e-8 ||A||.)
 
 This project's own: a root is accepted where the spectral norm of R = X^p (A + ridge I) - I is below
 1/2. R is computed from X, because the coupled M does not show errors: it comes within 2e-7 of I
-whatever rounding did to X on the way. So eigenvalues
-of X are at most 30 % too small and 23 % too large for p = 2. Measured in float32 with a ridge of
-1e-6, for singular, ill and well conditioned matrices of order 64 to 2048: the bound of that norm is
-at most 0.4, and 0.7 for roots by `eigh`, which are not tested. A direction that has not converged
-has up to 1, one that rounding has blown up more, and what diverges is infinite or NaN.
+whatever rounding did to X on the way. So eigenvalues of X are at most 30 % too small and 23 % too
+large for p = 2. (Roots by `eigh` are not tested: they are as good as the ridge allows.) A direction
+that has not converged has up to 1, one that rounding has blown up more, and what diverges is
+infinite or NaN.
 """
 
 import math
@@ -62,7 +61,8 @@ def inverse_root(
         relative_max: (lambda + eps max(lambda))^-exponent, of at least half the damping;
         relative_mean: (lambda + eps mean(lambda))^-exponent, of at least half the damping;
         absolute: (lambda - min(lambda_min, 0) + eps)^-exponent;
-        outside: 1 / (max(lambda, 0)^exponent + eps).
+        outside: 1 / (lambda^exponent + eps), lambda at least n u max(lambda), u the rounding unit:
+        rounding errors of zero would otherwise be divided by eps alone.
         The other methods than eigh know neither half the damping nor lambda_min, and their
         max(lambda) is up to 7 % too small for n = 1024, less than 1 % for usual spectra.
       eps_mode: one of EPS_MODES.
@@ -115,11 +115,14 @@ def check_root_method(owner: str, method: Any, exponent: Any, eps_mode: Any) -> 
 def _by_eigh(xp: Any, a: Array, exponent: Any, eps: Any, eps_mode: EpsMode) -> Array:
     eigenvalues, basis = xp.linalg.eigh(a)
     if eps_mode == "outside":
-        damped = xp.where(eigenvalues > 0, eigenvalues, 0.0) ** exponent + eps
+        least = a.shape[-1] * float(xp.finfo(a.dtype).eps) * eigenvalues[..., -1:]
+        least = xp.where(least > 0, least, 0.0)
+        damped = xp.maximum(eigenvalues, least) ** exponent + eps
+        positive = (damped > 0) & ((eigenvalues > least) | (eps > 0))
         exponent = 1
     else:
         damped = _damp(xp, eigenvalues, eps, eps_mode)
-    positive = damped > 0
+        positive = damped > 0
     powers = xp.where(positive, xp.where(positive, damped, 1.0) ** -exponent, 0.0)
     powers = xp.where(positive[..., -1:], powers, 1.0)
     return xp.matmul(basis * powers[..., None, :], xp.matrix_transpose(basis))
@@ -163,7 +166,7 @@ def _ridge(xp: Any, a: Array, eps: Any, eps_mode: EpsMode) -> Array:
         scale = _largest_eigenvalue(xp, a)
     else:
         scale = xp.linalg.trace(a)[..., None, None] / a.shape[-1]
-    return eps * scale
+    return eps * xp.where(scale > 0, scale, 0.0)
 
 
 def _largest_eigenvalue(xp: Any, a: Array) -> Array:

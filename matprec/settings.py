@@ -1,6 +1,7 @@
 """What both adapters do with keyword arguments: check them, build algorithms from them."""
 
 import dataclasses
+import inspect
 from typing import Any, get_args
 
 from matprec import layout
@@ -21,6 +22,13 @@ def hyperparameters(algorithm_class: type[Algorithm]) -> dict[str, Any]:
     """Names and defaults of an algorithm's hyperparameters, the fallback's options included."""
     fields = {field.name: field.default for field in dataclasses.fields(algorithm_class)}
     return fields | FALLBACK if issubclass(algorithm_class, MatrixAlgorithm) else fields
+
+
+def documentation(algorithm_class: type[Algorithm]) -> str:
+    """What the docstrings of an algorithm and its bases say of its hyperparameters."""
+    classes = [cls for cls in algorithm_class.__mro__ if dataclasses.is_dataclass(cls)]
+    texts = [inspect.getdoc(cls) or "" for cls in classes if "__doc__" in vars(cls)]
+    return "\n\n".join(text for text in texts if "Attributes:" in text)
 
 
 def build(algorithm_class: type[Algorithm], values: dict[str, Any]) -> tuple[Algorithm, Algorithm]:

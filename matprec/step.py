@@ -13,10 +13,12 @@ from matprec.algorithms.base import Algorithm, Array, State
 
 COUNTERS = ("t", "last_refresh", "failed_roots", "skipped_updates")
 
-# cond(algorithm, first, later, carry) -> first(carry) where the algorithm's first refresh is due,
-# later(carry) where a later one is, else carry. `first is later` unless they differ.
-Refresh = Callable[[Any], Any]
-Conditional = Callable[[Algorithm, Refresh, Refresh, Any], Any]
+# cond(algorithm, number, choose, refresh, carry, firsts_only=False), with the number of the stack,
+# makes refresh(choose(scheduled, started), carry) conditional on any matrix being chosen; else
+# carry. `scheduled` says whether this step is one of start_step, start_step + refresh_every, ...,
+# `started` whether start_step has been reached; both may be traced. With `firsts_only` the
+# matrices chosen can only be such as have had no refresh.
+Conditional = Callable[..., State]
 
 
 def init(xp: Any, algorithm: Algorithm, grads: Array) -> State:
@@ -63,7 +65,9 @@ def step(
       aside.
     """
     everything = zip(algorithms, states, grads, live, finite, decays, strict=True)
-    advanced = [_advance(xp, cond, *arguments) for arguments in everything]
+    advanced = [
+        _advance(xp, cond, number, *arguments) for number, arguments in enumerate(everything)
+    ]
     updates = _transferred(xp, [update for update, _ in advanced], owners)
     for number, (algorithm, decay) in enumerate(zip(algorithms, decays, strict=True)):
         if decay is not None and not algorithm.decay_inside:
@@ -76,6 +80,7 @@ def step(
 def _advance(
     xp: Any,
     cond: Conditional,
+    number: int,
     algorithm: Algorithm,
     state: State,
     grads: Array,
@@ -89,20 +94,7 @@ def _advance(
     skipped = state["skipped_updates"] + xp.astype(~finite, dtype)
     new = state | {"t": state["t"] + xp.astype(live, dtype), "skipped_updates": skipped}
 
-    def refresh(new: State) -> State:
-        def run(method: Callable[..., State], carry: State) -> State:
-            refreshed = method(xp, new | carry, grads)
-            accepted = refreshed["failed_roots"] == carry["failed_roots"]
-            last = xp.where(accepted, new["t"], carry["last_refresh"])
-            kept = {key: refreshed[key] for key in carry} | {"last_refresh": last}
-            return _where(xp, live, kept, carry)
-
-        later = first = functools.partial(run, algorithm.refresh)
-        if type(algorithm).first_refresh is not Algorithm.first_refresh:
-            first = functools.partial(run, algorithm.first_refresh)
-        keys = (*algorithm.refreshed_keys(new), "last_refresh", "failed_roots")
-        return new | cond(algorithm, first, later, {key: new[key] for key in keys})
-
+    refresh = functools.partial(_refresh, xp, cond, number, algorithm, grads, live)
     if algorithm.refresh_at == "before":
         new = refresh(new)
     new = _where(xp, live, algorithm.accumulate(xp, new, grads), new)
@@ -114,6 +106,44 @@ def _advance(
     if algorithm.refresh_at == "end":
         new = refresh(new)
     return update, new
+
+
+def _refresh(
+    xp: Any,
+    cond: Conditional,
+    number: int,
+    algorithm: Algorithm,
+    grads: Array,
+    live: Array,
+    state: State,
+) -> State:
+    """`state` after the refresh of the matrices whose turn it is.
+
+    The first one of a matrix is due in step `start_step` or, if its gradient is zero then or not
+    finite or it takes no part, in the first step in which that is no longer so; later ones follow
+    the schedule.
+    """
+    seen = (state["last_refresh"] > 0) | (state["failed_roots"] > 0)
+    waiting = live & ~seen & xp.any(grads != 0, axis=tuple(range(1, grads.ndim)))
+    seen = live & seen
+
+    def run(method: Callable[..., State], chosen: Array, carry: State) -> State:
+        refreshed = method(xp, state | carry, grads)
+        accepted = refreshed["failed_roots"] == carry["failed_roots"]
+        last = xp.where(accepted, state["t"], carry["last_refresh"])
+        kept = {key: refreshed[key] for key in carry} | {"last_refresh": last}
+        return _where(xp, chosen, kept, carry)
+
+    keys = (*algorithm.refreshed_keys(state), "last_refresh", "failed_roots")
+    carry = {key: state[key] for key in keys}
+    first, later = (functools.partial(run, f) for f in (algorithm.first_refresh, algorithm.refresh))
+    if type(algorithm).first_refresh is Algorithm.first_refresh:
+        choose = lambda scheduled, started: waiting & started | seen & scheduled  # noqa: E731
+        carry = cond(algorithm, number, choose, later, carry)
+    else:
+        carry = cond(algorithm, number, lambda _, started: waiting & started, first, carry, True)
+        carry = cond(algorithm, number, lambda scheduled, _: seen & scheduled, later, carry)
+    return state | carry
 
 
 def _where(xp: Any, live: Array, new: State, old: State) -> State:
@@ -144,6 +174,11 @@ def _transferred(
         scale = linalg.divide_or_zero(xp, xp.sqrt(target), xp.sqrt(actual))
         done[i] = direction * linalg.per_matrix(xp, scale, direction)
     return done
+
+
+def any_waits(state: State, live: Array) -> bool:
+    """Whether a matrix that takes part has had no refresh yet; waits for the device."""
+    return bool((live & (state["last_refresh"] == 0) & (state["failed_roots"] == 0)).any())
 
 
 def totals(states: list[State]) -> dict[str, Array]:

@@ -4,7 +4,7 @@ from matprec.algorithms.adadiag import AdaDiag, AdaDiagPlusPlus
 from matprec.algorithms.adafacdiag import AdafacDiag, AdafacDiagPlusPlus
 from matprec.algorithms.adafactor import Adafactor
 from matprec.algorithms.asgo import ASGO, DASGO, ASGOTheory
-from matprec.algorithms.base import Algorithm, MatrixAlgorithm
+from matprec.algorithms.base import Algorithm, MatrixAlgorithm, RefreshingAlgorithm
 from matprec.algorithms.caspr import CASPR
 from matprec.algorithms.caspr_adaptive import CASPRAdaptive
 from matprec.algorithms.galore import GaLore
@@ -35,5 +35,6 @@ __all__ = [
     "MatrixAlgorithm",
     "Muon",
     "NAdamW",
+    "RefreshingAlgorithm",
     "Shampoo",
 ]

@@ -12,10 +12,14 @@ For a matrix W (m x n) with gradient G, rotated on its small side or on both (++
 
 With P = Q = I this is Adafactor.
 
+In the first step of ++ the rotated gradient is diagonal, diag(s), and N_ii = ||s|| / s_i: as large
+as the gradient is ill-conditioned, where all later steps are of order one. `clip`, Adafactor's
+bound on the root mean square, is therefore 1 for ++.
+
 Published: the equations, both versions with and without momentum, no clipping, no relative step
-size. This project's own: betas, eps = 1e-30 inside the square, a refresh every 200 steps, the sign
-rule, rounding errors dropped. Without the last, null directions of the gradient would get updates
-of full size: eps is far below rounding errors.
+size. This project's own: that `clip`; betas, eps = 1e-30 inside the square, a refresh every 200
+steps, the sign rule, rounding errors dropped. Without the last, null directions of the gradient
+would get updates of full size: eps is far below rounding errors.
 State: m n + m + n + d^2, with ++ D^2 more; m n less for beta1 = 0.
 """
 
@@ -35,18 +39,20 @@ class AdafacDiag(Rotated):
       beta1: decay of the first moment, in [0, 1); 0 is the version without momentum.
       beta2: decay of the second moment, in [0, 1); 1 sums it up.
       eps: added to the squares of rotated gradients.
+      clip: largest root mean square of N; None is no bound.
     """
 
     beta1: float = 0.9
     beta2: float = 0.999
     eps: float = 1e-30
+    clip: float | None = None
 
     source: ClassVar = "arXiv 2502.07488, Algorithm 2"
     state_size: ClassVar = "m*n + m + n + d**2"
 
     @functools.cached_property
     def inner(self) -> Adafactor:
-        return Adafactor(beta1=self.beta1, beta2=self.beta2, eps=self.eps)
+        return Adafactor(beta1=self.beta1, beta2=self.beta2, eps=self.eps, clip=self.clip)
 
     @property
     def needs_gradient(self) -> bool:
@@ -59,7 +65,9 @@ class AdafacDiag(Rotated):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AdafacDiagPlusPlus(AdafacDiag):
-    """AdafacDiag on both sides."""
+    """AdafacDiag on both sides, by default with `clip`."""
+
+    clip: float | None = 1.0
 
     state_size: ClassVar = "m*n + m + n + d**2 + D**2"
     two_sided: ClassVar = True

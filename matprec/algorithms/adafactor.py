@@ -14,8 +14,9 @@ parameter's size and average the normalised update; nothing of that is here. Wha
 theirs is Vhat.
 
 Published: the equations, one full moment for what is not a matrix and a first moment only if
-matrices have one (from the papers' memory tables). This project's own: beta1, beta2 as Adam's;
-eps 1e-30 inside the square; beta2 = 1 sums up. State: m n + m + n, or m + n for beta1 = 0.
+matrices have one (from the papers' memory tables). This project's own: beta1, beta2 as Adam's; eps
+1e-30 inside the square; beta2 = 1 sums up; `clip`, off by default.
+State: m n + m + n, or m + n for beta1 = 0.
 """
 
 import dataclasses
@@ -33,11 +34,13 @@ class Adafactor(MatrixAlgorithm):
       beta1: decay of the first moment, in [0, 1); 0 is the version without momentum.
       beta2: decay of the second moment, in [0, 1); 1 sums it up.
       eps: added to the squares of gradients.
+      clip: largest root mean square of the direction; None is no bound.
     """
 
     beta1: float = 0.9
     beta2: float = 0.999
     eps: float = 1e-30
+    clip: float | None = None
     precondition_head: bool = False
 
     source: ClassVar = "arXiv 2502.07488 (after 1804.04235)"
@@ -45,7 +48,7 @@ class Adafactor(MatrixAlgorithm):
 
     @property
     def has_mean(self) -> bool:
-        return not (linalg.is_static(self.beta1) and self.beta1 == 0)
+        return not linalg.is_zero(self.beta1)
 
     @property
     def fallback_momentum(self) -> bool:
@@ -68,4 +71,5 @@ class Adafactor(MatrixAlgorithm):
         self, xp: Any, state: State, grads: Array, decay: Array | None
     ) -> tuple[Array, State]:
         mean = state["mean"] if self.has_mean else grads
-        return factored.normalise(xp, mean, state["rows"], state["columns"]), state
+        update = factored.normalise(xp, mean, state["rows"], state["columns"])
+        return factored.clipped(xp, update, self.clip), state

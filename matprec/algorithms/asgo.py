@@ -14,10 +14,10 @@ bias correction of M or V cancels. ASGOTheory is the version that is analysed (A
     V_t = V_{t-1} + G_t G_t^T,   U_t = (V_t^{1/2} + eps I)^{-1} G_t      (on the left),
 
 a sum, with eps outside the root, without momentum or alignment. Directions that no gradient has had
-yet are divided by eps alone: while V is singular (n < m, at first) a root in float32 is off by up
-to its rounding over eps, and with refresh_every > 1 a gradient in a new direction takes a step of
-its length over eps. The small side has neither trouble at refresh_every = 1. DASGO is the diagonal
-one,
+yet would be divided by eps alone, and rounding errors with them: while V is singular (n < m at
+first, or gradients of low rank) eigenvalues count as at least m times the rounding unit of the
+largest one. With refresh_every > 1 a gradient in such a direction still takes a step of up to its
+length over the root of that. DASGO is the diagonal one,
 
     v_t = beta2 v_{t-1} + (1 - beta2) diag(G_t^T G_t)    (n: squared lengths of G's columns)
     U_t = M_t diag(v_t + eps)^{-1/2}, then aligned as above,
@@ -29,7 +29,8 @@ when m = n, DASGO's beta2 = 0.95 and eps 1e-8 inside the root, Adam for embeddin
 vectors. This project's own: rows are outputs in both frameworks, so that ties mean the input side
 in both; for ASGO a ridge inside the root relative to the largest eigenvalue (the code has in effect
 none) and `refresh_every = 10` with an eigendecomposition (the code: every step by Polar Express);
-ASGOTheory's eps 1e-8 and its other sides; all output heads on the fallback.
+ASGOTheory's eps 1e-8, least eigenvalues and other sides; a chosen side longer than max_dim gives
+way to the shorter one; all output heads on the fallback.
 State: m n + 2 d^2; ASGOTheory 2 m^2; DASGO m n + n.
 """
 
@@ -37,11 +38,11 @@ import dataclasses
 from typing import Any, ClassVar, Literal
 
 from matprec import linalg, roots, transfer
-from matprec.algorithms.base import Array, MatrixAlgorithm, State
+from matprec.algorithms.base import Array, MatrixAlgorithm, RefreshingAlgorithm, State
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _OneSided(MatrixAlgorithm):
+class _OneSided(RefreshingAlgorithm):
     """Statistics of one side of a matrix, and their cached inverse square root."""
 
     side: Literal["small", "left", "right"]
@@ -51,7 +52,9 @@ class _OneSided(MatrixAlgorithm):
     refreshed: ClassVar = ("root",)
 
     def _side(self, grads: Array) -> linalg.Side:
-        return self.small_side(grads) if self.side == "small" else self.side
+        if self.side == "small" or self.side not in self.fitting_sides(grads):
+            return self.small_side(grads)
+        return self.side
 
     def init(self, xp: Any, grads: Array) -> State:
         order = grads.shape[-2 if self._side(grads) == "left" else -1]
@@ -175,7 +178,7 @@ class DASGO(MatrixAlgorithm):
 
 def _no_momentum(xp: Any, grads: Array, beta1: Any) -> State:
     """The momentum before the first step; none where `beta1` is 0."""
-    absent = linalg.is_static(beta1) and beta1 == 0
+    absent = linalg.is_zero(beta1)
     return {} if absent else {"momentum": xp.zeros_like(grads)}
 
 

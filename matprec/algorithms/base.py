@@ -18,29 +18,17 @@ name a framework. Hyperparameters that are floats may be traced arrays.
 """
 
 import dataclasses
+import functools
 import math
+import types
+import typing
 from typing import Any, ClassVar, Literal
 
-from matprec import roots, transfer
+from matprec import transfer
 from matprec.linalg import Side, is_array, is_static
 
 Array = Any
 State = dict[str, Array]
-
-CHOICES: dict[str, tuple[Any, ...]] = {
-    "side": ("small", "left", "right"),
-    "graft": ("adam", "sgd", "none"),
-    "sides": ("both", "small"),
-    "eps_mode": roots.EPS_MODES,
-    "root_method": roots.ROOT_METHODS,
-    "adjust_lr": ("original", "match_rms_adamw"),
-    "rotate_first_moment": (False, True),
-    "nesterov": (False, True),
-    "merge": ("matrix", "meta"),
-    "precondition_head": (False, True),
-}
-OPTIONAL = ("block_size", "exponent", "shampoo_beta", "clip")  # may be None
-COUNTS = ("refresh_every", "start_step", "block_size", "max_dim", "p", "rank", "ns_steps")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,8 +44,8 @@ class Algorithm:
     refreshed: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            check_hyperparameter(type(self).__name__, field.name, getattr(self, field.name))
+        for name, kind in kinds(type(self)).items():
+            check_hyperparameter(type(self).__name__, name, getattr(self, name), kind)
 
     @property
     def decay_inside(self) -> bool:
@@ -97,19 +85,15 @@ class Algorithm:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MatrixAlgorithm(Algorithm):
-    """An algorithm that preconditions matrices and refreshes its preconditioner now and then.
+    """An algorithm for matrices; what is none goes to the fallback.
 
     Attributes:
-      refresh_every: steps between refreshes of roots or bases, at least 1.
-      start_step: step of the first refresh, counted from 1.
       block_size: largest side of a block into which matrices are cut; None for whole matrices.
       max_dim: a matrix with both sides longer goes to the fallback; two-sided methods leave out a
         side that is longer.
       precondition_head: whether output layers count as matrices or go to the fallback.
     """
 
-    refresh_every: int = 10
-    start_step: int = 1
     block_size: int | None = None
     max_dim: int = 8192
     precondition_head: bool = True
@@ -135,28 +119,60 @@ class MatrixAlgorithm(Algorithm):
         return "left" if grads.shape[-2] < grads.shape[-1] else "right"
 
 
-def check_hyperparameter(owner: str, name: str, value: Any) -> None:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RefreshingAlgorithm(MatrixAlgorithm):
+    """An algorithm with roots or bases that are computed now and then.
+
+    Attributes:
+      refresh_every: steps between refreshes, at least 1.
+      start_step: step of the first refresh, counted from 1. Where a gradient is zero then, the
+        first refresh waits for one that is not.
+    """
+
+    refresh_every: int = 10
+    start_step: int = 1
+
+
+@functools.cache
+def kinds(algorithm: type[Algorithm]) -> dict[str, Any]:
+    """The annotations of an algorithm's hyperparameters: float, int, bool, Literal, or None too."""
+    hints = typing.get_type_hints(algorithm)
+    return {field.name: hints[field.name] for field in dataclasses.fields(algorithm)}
+
+
+def is_whole(kind: Any) -> bool:
+    """Whether an annotation wants an integer."""
+    return int in (kind, *typing.get_args(kind))
+
+
+def check_hyperparameter(owner: str, name: str, value: Any, kind: Any = float) -> None:
     """Raise ValueError, one line, when a hyperparameter is outside its range.
 
-    Traced values cannot be checked. A second-moment decay of exactly 1 means a running sum.
+    `kind` is its annotation. Traced values cannot be checked. A second-moment decay of exactly 1
+    means a running sum.
     """
-    if name in CHOICES:
-        if value not in CHOICES[name]:
-            choices = ", ".join(map(str, CHOICES[name]))
-            raise ValueError(f"{owner}: {name}={value!r} is not one of {choices}")
+    options = typing.get_args(kind)
+    if kind is bool or typing.get_origin(kind) is Literal:
+        choices = options or (False, True)
+        if value not in choices or isinstance(value, int) != (kind is bool):
+            raise ValueError(
+                f"{owner}: {name}={value!r} is not one of {', '.join(map(str, choices))}"
+            )
         return
-    if is_array(value) or (value is None and name in OPTIONAL):
+    if is_array(value) or (value is None and types.NoneType in options):
         return
     number: Any = value if is_static(value) else math.nan
-    wanted = _range(name, number)
+    wanted = _whole(number) if is_whole(kind) else _range(name, number)
     if wanted:
         raise ValueError(f"{owner}: {name}={value!r} must be {wanted}")
 
 
+def _whole(value: Any) -> str | None:
+    return None if isinstance(value, int) and value >= 1 else "an integer of at least 1"
+
+
 def _range(name: str, value: float) -> str | None:
     """What `value` must be where it is not, else None. NaN satisfies no range."""
-    if name in COUNTS:
-        return None if isinstance(value, int) and value >= 1 else "an integer of at least 1"
     if name == "beta2":
         return None if 0 <= value <= 1 else "in [0, 1), or exactly 1 for a running sum"
     if name.startswith("beta") or name in ("momentum", "shampoo_beta"):

@@ -19,11 +19,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Literal
 
 from matprec import linalg, moments, roots, transfer
-from matprec.algorithms.base import Array, MatrixAlgorithm, State
+from matprec.algorithms.base import Array, RefreshingAlgorithm, State
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Grafted(MatrixAlgorithm):
+class Grafted(RefreshingAlgorithm):
     """Hyperparameters that all of them have; subclasses choose other defaults.
 
     Attributes:
@@ -52,11 +52,18 @@ class Grafted(MatrixAlgorithm):
     def __post_init__(self) -> None:
         super().__post_init__()
         # 1/2 is the exponent of most of them, and of all that have one side left.
-        roots.check_root_method(type(self).__name__, self.root_method, 0.5, self.eps_mode)
+        owner = type(self).__name__
+        roots.check_root_method(owner, self.root_method, 0.5, self.eps_mode)
+        if self.root_method != "eigh" and self.eps_mode == "relative_mean":
+            # In float32 it is below the rounding errors of statistics of low rank: all are refused.
+            raise ValueError(
+                f"{owner}: root_method={self.root_method!r} needs eps_mode='relative_max' or "
+                "'absolute', not 'relative_mean'"
+            )
 
     @property
     def has_mean(self) -> bool:
-        return not (linalg.is_static(self.beta1) and self.beta1 == 0)
+        return not linalg.is_zero(self.beta1)
 
     def refreshed_keys(self, state: State) -> tuple[str, ...]:
         return tuple(key for key in state if key.endswith("_root"))

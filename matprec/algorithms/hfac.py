@@ -58,7 +58,7 @@ class HFac(MatrixAlgorithm):
 
     @property
     def has_mean(self) -> bool:
-        return not (linalg.is_static(self.beta1) and self.beta1 == 0)
+        return not linalg.is_zero(self.beta1)
 
     def init(self, xp: Any, grads: Array) -> State:
         rows, columns = xp.zeros_like(grads[:, :, :1]), xp.zeros_like(grads[:, :1, :])
@@ -79,7 +79,8 @@ class HFac(MatrixAlgorithm):
         self, xp: Any, state: State, grads: Array, decay: Array | None
     ) -> tuple[Array, State]:
         rows, columns = state["rows"], state["columns"]
-        update = self._clipped(xp, factored.normalise(xp, grads, rows, columns))
+        update = factored.normalise(xp, grads, rows, columns)
+        update = factored.clipped(xp, update, self.clip)
         if not self.has_mean:
             return update, state
         now = factored.corrected_decay(xp, self.beta1, state["t"])
@@ -89,12 +90,6 @@ class HFac(MatrixAlgorithm):
             rms = xp.sqrt(sums / grads.shape[axis])
             update = update + half * linalg.divide_or_zero(xp, bracket, rms)
         return update, state
-
-    def _clipped(self, xp: Any, x: Array) -> Array:
-        if self.clip is None:
-            return x
-        rms = xp.sqrt(xp.mean(x * x, axis=(-2, -1), keepdims=True))
-        return x / xp.where(rms > self.clip, rms / self.clip, 1.0)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

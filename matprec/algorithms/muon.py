@@ -51,7 +51,7 @@ class Muon(MatrixAlgorithm):
     state_size: ClassVar = "m*n"
 
     def init(self, xp: Any, grads: Array) -> State:
-        absent = linalg.is_static(self.momentum) and self.momentum == 0
+        absent = linalg.is_zero(self.momentum)
         return {} if absent else {"momentum": xp.zeros_like(grads)}
 
     def accumulate(self, xp: Any, state: State, grads: Array) -> State:

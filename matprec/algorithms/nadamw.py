@@ -37,7 +37,7 @@ class NAdamW(Algorithm):
 
     @property
     def has_mean(self) -> bool:
-        return not (linalg.is_static(self.beta1) and self.beta1 == 0)
+        return not linalg.is_zero(self.beta1)
 
     def init(self, xp: Any, grads: Array) -> State:
         state = {"second_moment": xp.zeros_like(grads)}

@@ -8,22 +8,23 @@ For a matrix W (m x n) with gradient G and bases P (m x m), Q (n x n) of singula
                    U_t = P N_t,  N_t Q^T,  P N_t Q^T
 
 A refresh takes the current gradient and comes before that step's moments. These are not rotated
-with it: column i of a basis goes on meaning "the i-th strongest direction". Until the first refresh
-bases are the identity and the method is the simpler one; a gradient that is exactly zero leaves
-them as they are. Entries of G~ that are rounding errors are set to zero, see `matprec.bases`:
-without that, in float32, two-sided methods take a first step of noise, and rows and columns that
-always have a zero gradient drift at full speed.
+with it: column i of a basis goes on meaning "the i-th strongest direction". Until the first
+refresh, which waits for a gradient that is not zero, bases are the identity and the method is the
+simpler one; later ones leave a basis as it is where the gradient is exactly zero. Entries of G~
+that are rounding errors are set to zero, see `matprec.bases`: without that, in float32, two-sided
+methods take a first step of noise, and rows and columns that always have a zero gradient drift at
+full speed.
 """
 
 import dataclasses
 from typing import Any, ClassVar
 
 from matprec import bases, linalg
-from matprec.algorithms.base import Algorithm, Array, MatrixAlgorithm, State
+from matprec.algorithms.base import Algorithm, Array, RefreshingAlgorithm, State
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Rotated(MatrixAlgorithm):
+class Rotated(RefreshingAlgorithm):
     """Base of these methods; a subclass says what runs on the rotated gradient."""
 
     refresh_every: int = 200
@@ -96,7 +97,8 @@ class Rotated(MatrixAlgorithm):
         if "right_basis" in state:
             rotated = xp.matmul(rotated, state["right_basis"])
             axes.append(-1)
-        return bases.drop_rounding(xp, rotated, grads, tuple(axes), state["last_refresh"] > 0)
+        last, now = state["last_refresh"], state["t"]
+        return bases.drop_rounding(xp, rotated, grads, tuple(axes), last > 0, last == now)
 
     def project_out(self, xp: Any, state: State, update: Array) -> Array:
         """(B, m', n') -> (B, m, n)."""

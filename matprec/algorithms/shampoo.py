@@ -67,7 +67,7 @@ class Shampoo(grafted.Grafted):
 
     @property
     def decay_inside(self) -> bool:
-        return not (linalg.is_static(self.momentum) and self.momentum == 0)
+        return not linalg.is_zero(self.momentum)
 
     def _axes(self, grads: Array) -> dict[str, int]:
         """Names and numbers, 1 to k, of the preconditioned axes of (B, d1, ..., dk)."""

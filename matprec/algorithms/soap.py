@@ -43,14 +43,14 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
 from matprec import bases, linalg, moments
-from matprec.algorithms.base import Array, MatrixAlgorithm, State
+from matprec.algorithms.base import Array, RefreshingAlgorithm, State
 
 # (xp, factor, old basis) -> the new basis (B, d, d) and where its columns were before (B, d)
 NewBasis = Callable[[Any, Array, Array], tuple[Array, Array | None]]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SOAP(MatrixAlgorithm):
+class SOAP(RefreshingAlgorithm):
     """Hyperparameters of SOAP.
 
     Attributes:
@@ -80,7 +80,7 @@ class SOAP(MatrixAlgorithm):
 
     @property
     def has_mean(self) -> bool:
-        return not (linalg.is_static(self.beta1) and self.beta1 == 0)
+        return not linalg.is_zero(self.beta1)
 
     def _sides(self, grads: Array) -> tuple[linalg.Side, ...]:
         fitting = self.fitting_sides(grads)

@@ -7,7 +7,7 @@ from typing import Any
 import optax
 
 from matprec import settings
-from matprec.algorithms import Algorithm
+from matprec.algorithms import Algorithm, base
 from matprec.jax.transform import precondition
 
 # Arguments of `precondition` that an alias fills in itself.
@@ -45,7 +45,7 @@ def make_alias(name: str, algorithm_class: type[Algorithm]) -> Callable[..., Any
     # What `optax.inject_hyperparams` must not trace: integers, and options that it would take for
     # schedules (a dtype is callable). Floats may be injected, strings and booleans it leaves alone.
     alias.static_args = (  # type: ignore[attr-defined]
-        *(key for key, value in fields.items() if _is_integer(value) or key == "block_size"),
+        *(key for key, kind in base.kinds(algorithm_class).items() if base.is_whole(kind)),
         *(key for key in options if key != "weight_layout"),
     )
     kind = inspect.Parameter
@@ -79,9 +79,7 @@ def make_alias(name: str, algorithm_class: type[Algorithm]) -> Callable[..., Any
       ValueError: a hyperparameter is outside its range.
 
     {inspect.getdoc(inspect.getmodule(algorithm_class))}
+
+    {settings.documentation(algorithm_class)}
     """
     return alias
-
-
-def _is_integer(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)

@@ -135,19 +135,19 @@ class Adapter:
 
 
 def _conditional(
-    count: jax.Array, algorithm: Any, first: Callable, later: Callable, carry: Any
+    count: jax.Array,
+    algorithm: Any,
+    number: int,
+    choose: Callable,
+    refresh: Callable,
+    carry: Any,
+    firsts_only: bool = False,
 ) -> Any:
-    if first is later and algorithm.refresh_every == 1 and algorithm.start_step == 1:
-        return later(carry)
-    due = stepping.is_due(algorithm, count)
-    if first is later:
-        return jax.lax.cond(due, later, _keep, carry)
-    which = jnp.where(due, jnp.where(count == algorithm.start_step, 1, 2), 0)
-    return jax.lax.switch(which, (_keep, first, later), carry)
-
-
-def _keep(carry: Any) -> Any:
-    return carry
+    del number
+    chosen = choose(stepping.is_due(algorithm, count), count >= algorithm.start_step)
+    if algorithm.refresh_every == 1 and algorithm.start_step == 1 and not firsts_only:
+        return refresh(chosen, carry)
+    return jax.lax.cond(jnp.any(chosen), refresh, lambda _, kept: kept, chosen, carry)
 
 
 def _cast(algorithm: Algorithm, dtype: Any) -> Algorithm:

@@ -7,6 +7,7 @@ gradients that are not finite, and state dicts in per-parameter form.
 
 import dataclasses
 import functools
+import inspect
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
@@ -21,11 +22,17 @@ from matprec.algorithms import Algorithm
 
 @dataclasses.dataclass
 class _GroupState:
-    """A parameter group's layout, its stacks' states, and the number of steps it has taken."""
+    """A parameter group's layout, its stacks' states, and the number of steps it has taken.
+
+    `present` tells which parameters had a gradient in the last step, `waiting` per stack whether
+    any of those may still wait for its first refresh: only then need the device be asked.
+    """
 
     plan: layout.Plan
     stacks: list[dict[str, torch.Tensor]]
     count: int = 0
+    present: list[bool] = dataclasses.field(default_factory=list)
+    waiting: list[bool] = dataclasses.field(default_factory=list)
 
 
 class MatrixOptimizer(torch.optim.Optimizer):
@@ -127,6 +134,8 @@ class MatrixOptimizer(torch.optim.Optimizer):
         grads = [_gradient(param, _state_dtype(group, param)) for param in params]
         present = [param.grad is not None for param in params]
         mine.count += 1
+        if present != mine.present:
+            mine.present, mine.waiting = present, [True] * len(mine.plan.stacks)
         algorithms = settings.build(self.algorithm_class, group)
         arrays = layout.gather(xp, mine.plan, grads)
         finite = layout.finite(xp, mine.plan, arrays)
@@ -145,11 +154,13 @@ class MatrixOptimizer(torch.optim.Optimizer):
             live=live,
             finite=finite,
             decays=self._decays(group, mine.plan),
-            cond=functools.partial(_conditional, mine.count),
+            cond=functools.partial(_conditional, mine),
         )
         for number, stack in enumerate(mine.plan.stacks):
             if stack.elementwise and not algorithms[0].elementwise:
                 outputs[number] = outputs[number] * group["fallback_lr_scale"]
+            elif mine.waiting[number]:
+                mine.waiting[number] = stepping.any_waits(mine.stacks[number], live[number])
         for param, update in zip(params, layout.scatter(xp, mine.plan, outputs), strict=True):
             if update is not None and param.grad is not None:
                 _descend(param, update, group["lr"])
@@ -215,6 +226,7 @@ class MatrixOptimizer(torch.optim.Optimizer):
         index, state = 0, {}
         for number, (group, mine) in enumerate(zip(self.param_groups, self._groups, strict=True)):
             packed["param_groups"][number]["count"] = 0 if mine is None else mine.count
+            packed["param_groups"][number]["algorithm"] = self.algorithm_class.__name__
             if mine is not None:
                 exported = layout.export_state(xp, mine.plan, mine.stacks)
                 state.update({index + place: tensor for place, tensor in enumerate(exported)})
@@ -226,14 +238,25 @@ class MatrixOptimizer(torch.optim.Optimizer):
 
         Raises:
           ValueError: groups, parameters or their matrices differ in number, or the dict is of
-            another kind of optimizer.
+            another optimizer or block size.
         """
-        if any("count" not in group for group in state_dict["param_groups"]):
-            raise ValueError("not a state dict of a matprec optimizer: a group has no 'count'")
+        mine = self.algorithm_class.__name__
+        if len(state_dict["param_groups"]) == len(self.param_groups):
+            for old, new in zip(self.param_groups, state_dict["param_groups"], strict=True):
+                if (name := new.get("algorithm")) != mine:
+                    raise ValueError(
+                        f"a state dict of {name or 'another optimizer'}, not of {mine}"
+                    )
+                if old.get("block_size") != (size := new.get("block_size")):
+                    raise ValueError(
+                        f"a state dict with block_size={size}, not {old.get('block_size')}: "
+                        "its blocks are other problems"
+                    )
         super().load_state_dict(state_dict | {"state": {}})
         index = 0
         for number, group in enumerate(self.param_groups):
             count = group.pop("count")
+            group.pop("algorithm")
             places = range(index, index + len(group["params"]))
             index += len(group["params"])
             self._groups[number] = None
@@ -241,7 +264,7 @@ class MatrixOptimizer(torch.optim.Optimizer):
                 continue
             exported = [
                 {
-                    key: [array.to(param.device) for array in arrays]
+                    key: [array if array is None else array.to(param.device) for array in arrays]
                     for key, arrays in state_dict["state"][place].items()
                 }
                 for place, param in zip(places, group["params"], strict=True)
@@ -275,25 +298,47 @@ def _descend(param: torch.Tensor, update: torch.Tensor, lr: float | torch.Tensor
 
 
 def _conditional(
-    count: int, algorithm: Any, first: Callable[[Any], Any], later: Callable[[Any], Any], carry: Any
+    mine: _GroupState,
+    algorithm: Any,
+    number: int,
+    choose: Callable[[Any, Any], torch.Tensor],
+    refresh: Callable[[torch.Tensor, Any], Any],
+    carry: Any,
+    firsts_only: bool = False,
 ) -> Any:
-    if not stepping.is_due(algorithm, count):
+    scheduled = stepping.is_due(algorithm, mine.count)
+    started = mine.count >= algorithm.start_step
+    waiting = started and mine.waiting[number]
+    if not (waiting or (scheduled and not firsts_only)):
+        return carry
+    chosen = choose(scheduled, started)
+    if (firsts_only or not scheduled) and not chosen.any():
         return carry
     try:
-        return first(carry) if count == algorithm.start_step else later(carry)
+        # LAPACK gives columns, a checkpoint holds rows: their products differ in rounding.
+        return {key: value.contiguous() for key, value in refresh(chosen, carry).items()}
     except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
         # No convergence. The roots are kept: no rank may raise alone.
-        return carry | {"failed_roots": carry["failed_roots"] + 1}
+        return carry | {"failed_roots": carry["failed_roots"] + chosen}
 
 
-def make_class(algorithm_class: type[Algorithm]) -> type[MatrixOptimizer]:
-    """The torch optimizer of an algorithm, to be bound to the algorithm's name in `matprec.torch`.
+def make_class(
+    algorithm_class: type[Algorithm], module: str = "matprec.torch"
+) -> type[MatrixOptimizer]:
+    """The torch optimizer of an algorithm.
 
-    Its documentation is that of the algorithm's file followed by `MatrixOptimizer`'s.
+    Args:
+      algorithm_class: the class takes its name.
+      module: where it will be found under that name, for pickle.
     """
+    documentation = (
+        inspect.getdoc(sys.modules[algorithm_class.__module__]),
+        settings.documentation(algorithm_class),
+        inspect.getdoc(MatrixOptimizer),
+    )
     contents = {
         "algorithm_class": algorithm_class,
-        "__doc__": f"{sys.modules[algorithm_class.__module__].__doc__}\n{MatrixOptimizer.__doc__}",
-        "__module__": "matprec.torch",  # where pickle finds it
+        "__doc__": "\n\n".join(text for text in documentation if text),
+        "__module__": module,
     }
     return type(algorithm_class.__name__, (MatrixOptimizer,), contents)

@@ -68,11 +68,11 @@ def make_run(name: str, hyperparameters: Any, step_hint: int) -> Run:
     values = optimizer.hyperparameters
     for key, value in given.items():
         plain = key.removeprefix(_COMPLEMENT)
-        known = plain in values and (plain == key or plain.startswith("beta"))
+        known = plain in values and (plain == key or _is_decay(plain))
         if not known:
             raise ValueError(
                 f"{name} has no hyperparameter {key!r}; it has {', '.join(values)} "
-                f"(and {_COMPLEMENT}<beta>)"
+                f"(and {_COMPLEMENT}<decay>)"
             )
         if plain != key and plain in given:
             raise ValueError(f"{name}: {plain} and {key} are both given")
@@ -98,9 +98,13 @@ def _value(name: str, key: str, value: Any, default: Any) -> Any:
             raise ValueError(f"{name}: {key}={value!r} is not a number")
         return 1.0 - value
     # JSON's 10.0 and 10 are one number; integers of an algorithm must be integers.
-    if is_static(value) and isinstance(default, int) and value == math.floor(value):
-        return int(value)
-    return value
+    whole = is_static(value) and math.isfinite(value) and value == math.floor(value)
+    return int(value) if whole and (isinstance(default, int) or key == "block_size") else value
+
+
+def _is_decay(name: str) -> bool:
+    """Whether `name` is the decay of an average, of which `one_minus_...` can be given."""
+    return name.startswith("beta") or name in ("momentum", "shampoo_beta")
 
 
 def _check_training(name: str, key: str, value: Any) -> None:

@@ -123,7 +123,8 @@ def test_rounding_errors_dropped_by_jax(x64, dtype):
     def rotate(g):
         found, _ = bases.singular_bases(jnp, g, "right", both=True)
         rotated = jnp.matrix_transpose(found["left"]) @ g @ found["right"]
-        return bases.drop_rounding(jnp, rotated, g, (-2, -1), jnp.ones(10, bool))
+        everywhere = jnp.ones(10, bool)
+        return bases.drop_rounding(jnp, rotated, g, (-2, -1), everywhere, everywhere)
 
     found = rotate(grads)
     assert found.dtype == dtype
@@ -193,10 +194,11 @@ def test_the_tolerance_is_a_few_units_of_rounding():
     assert units == pytest.approx([14.7, 181], rel=0.01)
 
 
-def drop(xp, rotated, grads, axes, where=None):
-    where = np.ones(len(grads), bool) if where is None else where
-    arrays = [xp.asarray(x) for x in (rotated, grads, where)]
-    return np.asarray(bases.drop_rounding(xp, arrays[0], arrays[1], axes, arrays[2]))
+def drop(xp, rotated, grads, axes, where=None, fresh=None):
+    everywhere = np.ones(len(grads), bool)
+    flags = (everywhere if x is None else x for x in (where, fresh))
+    rotated, grads, where, fresh = (xp.asarray(x) for x in (rotated, grads, *flags))
+    return np.asarray(bases.drop_rounding(xp, rotated, grads, axes, where, fresh))
 
 
 @pytest.mark.parametrize("axes", [(-2,), (-1,), (-2, -1)])
@@ -251,3 +253,36 @@ def test_null_rows_are_below_the_tolerance(xp, dtype, shape):
     kept = drop(xp, rotated, wide, (-2,)) != 0
     assert not np.any(kept[:, rank:])
     assert np.all(kept[:, :rank])
+
+
+def two_sided(xp, bases_of, grads):
+    """P^T G Q with the bases of one gradient and another gradient."""
+    found, _ = find(xp, bases_of, both=True)
+    left, right = (xp.asarray(found[side]) for side in ("left", "right"))
+    return np.asarray(xp.matmul(xp.matmul(xp.matrix_transpose(left), xp.asarray(grads)), right))
+
+
+def test_weak_entries_of_other_gradients_are_kept(xp):
+    """Their rows and columns are weak as well, so that they are signal; the coarse floor of the
+    bases' own gradient would drop them."""
+    rng, n = np.random.default_rng(3), 96
+    scales = np.arange(1, n + 1) ** -1.5
+    grads = (scales[:, None] * rng.normal(size=(2, n, n)) * scales).astype(np.float32)
+    rotated = two_sided(xp, grads[:1], grads[1:])
+    kept = drop(xp, rotated, grads[1:], (-2, -1), fresh=np.array([False])) != 0
+    coarse = drop(xp, rotated, grads[1:], (-2, -1)) != 0
+    assert np.mean(kept) > 0.999
+    assert np.mean(coarse) < 0.99
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_dead_rows_and_columns_of_other_gradients_are_dropped(xp, dtype):
+    rng = np.random.default_rng(4)
+    grads = rng.normal(size=(2, 24, 24)).astype(dtype)
+    grads[:, 5, :] = 0.0
+    grads[:, :, 7] = 0.0
+    rotated = two_sided(xp, grads[:1], grads[1:])
+    kept = drop(xp, rotated, grads[1:], (-2, -1), fresh=np.array([False]))[0] != 0
+    assert np.all(kept[:-1, :-1])
+    assert not np.any(kept[-1])
+    assert not np.any(kept[:, -1])

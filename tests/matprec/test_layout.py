@@ -353,7 +353,8 @@ def test_merging_sees_outputs_first_in_both_layouts():
 
 def test_a_side_of_a_million_is_never_merged():
     specs = [((1_000_000, 1), None), ((999_999,), None)]
-    plan = plan_of(specs, Options("out_in", block_size=10**6, merge_dims=True))
+    opts = Options("out_in", max_dim=10**6, block_size=10**6, merge_dims=True)
+    plan = plan_of(specs, opts)
     assert {stack.owners[0]: stack.elementwise for stack in plan.stacks} == {0: True, 1: False}
 
 

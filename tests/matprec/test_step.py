@@ -65,12 +65,19 @@ def ones(batch=2):
     return np.ones((batch, *SHAPE))
 
 
-def run(algorithm, first, later, carry):
-    return later(carry)
+def run(algorithm, number, choose, refresh, carry, firsts_only=False):
+    """A step of the schedule."""
+    return refresh(choose(True, True), carry)
 
 
-def keep(algorithm, first, later, carry):
-    return carry
+def keep(algorithm, number, choose, refresh, carry, firsts_only=False):
+    """A step before the first one."""
+    return refresh(chosen, carry) if np.any(chosen := choose(False, False)) else carry
+
+
+def between(algorithm, number, choose, refresh, carry, firsts_only=False):
+    """A step between those of the schedule."""
+    return refresh(choose(False, True), carry)
 
 
 def step(algorithm, state, grads, *, live=None, finite=None, decay=None, cond=run):
@@ -113,10 +120,10 @@ def test_order(cls, log, basis, saw):
 def test_a_conditional_carries_what_a_refresh_changes_and_nothing_else(cls):
     carried = []
 
-    def cond(algorithm, first, later, carry):
-        assert first is later
+    def cond(algorithm, number, choose, refresh, carry):
+        assert number == 0
         carried.append(set(carry))
-        assert set(later(carry)) == set(carry)
+        assert set(refresh(choose(True, True), carry)) == set(carry)
         return carry
 
     algorithm = cls(log=[])
@@ -250,12 +257,51 @@ class Twofold(After):
 def test_a_first_refresh_of_its_own():
     algorithm = Twofold(log=[])
     state = stepping.init(xp, algorithm, ones())
-    _, state = step(algorithm, state, ones(), cond=lambda _, first, later, carry: first(carry))
+    _, state = step(algorithm, state, ones())
     np.testing.assert_array_equal(state["basis"], 11)
     np.testing.assert_array_equal(state["last_refresh"], 1)
     _, state = step(algorithm, state, ones())
     np.testing.assert_array_equal(state["basis"], 2)
-    assert algorithm.log.count("first") == 1
+    assert algorithm.log == ["accumulate", "first", "refresh", "direction"] * 2
+
+
+def last(state):
+    return list(state["last_refresh"])
+
+
+@pytest.mark.parametrize("cls", [After, Twofold])
+def test_the_first_refresh_waits_for_a_gradient(cls):
+    """Also between the steps of the schedule; what has had its first is not touched then."""
+    algorithm = cls(log=[])
+    state, grads = stepping.init(xp, algorithm, ones()), ones()
+    grads[1] = 0
+    _, state = step(algorithm, state, ones(), cond=keep)
+    assert last(state) == [0, 0]
+    _, state = step(algorithm, state, grads)
+    assert last(state) == [2, 0]
+    _, state = step(algorithm, state, grads, cond=between)
+    assert last(state) == [2, 0]
+    _, state = step(algorithm, state, ones(), live=[True, False], cond=between)
+    assert last(state) == [2, 0]
+    _, state = step(algorithm, state, ones(), cond=between)
+    assert last(state) == [2, 4]
+    assert list(state["basis"][:, 0, 0]) == [2 + 10 * (cls is Twofold), 4 + 10 * (cls is Twofold)]
+    assert stepping.any_waits(state, np.array([True, True])) is False
+    _, state = step(algorithm, state, 0 * ones())
+    assert last(state) == [6, 5]
+
+
+def test_a_refused_first_refresh_waits_for_the_schedule():
+    algorithm = After(log=[])
+    state, bad = stepping.init(xp, algorithm, ones()), ones()
+    bad[1] = -1
+    _, state = step(algorithm, state, bad)
+    for cond in (between, between):
+        _, state = step(algorithm, state, ones(), cond=cond)
+    assert last(state) == [1, 0]
+    assert list(state["failed_roots"]) == [0, 1]
+    _, state = step(algorithm, state, ones())
+    assert last(state) == [4, 4]
 
 
 class Grafted(Recorder):

@@ -2,7 +2,7 @@
 
 Used as those of `reference.optimizers`. Adafactor is here what the AdaDiag and H-Fac papers call by
 that name: constant decays with bias correction, momentum of the raw gradient divided afterwards,
-no clipping, no relative step size. Every average uses the time-corrected decay
+no relative step size. Every average uses the time-corrected decay
 
     b_t = b (1 - b^(t-1)) / (1 - b^t),     b_1 = 0,
 
@@ -10,7 +10,9 @@ which makes it the debiased average itself. The "Diag" versions are the same rul
 gradient of `reference.rotated`. Choices of this project, where the literature is silent:
 
 * H-Fac's brackets use the row and column means u, v after this step's update.
-* Its clip looks at one matrix at a time; HfacDiag's clip, off by default, at the rotated one.
+* A clip divides the normalised direction N by max(1, RMS(N) / clip), one matrix at a time: in H-Fac
+  the term G ./ sqrt(Vhat), in Adafactor M ./ sqrt(Vhat) with its momentum, in the "Diag" versions
+  before N is rotated back. It is on by default, at 1, in H-Fac and AdafacDiag++ only.
 * beta1 = 0 is Adafactor without momentum, and the fallback then has none either.
 
 Vhat is relative, so rows or columns of G~ that hold rounding noise alone (null vectors of the
@@ -41,13 +43,19 @@ def rank_one(r: np.ndarray, s: np.ndarray) -> np.ndarray:
     return np.outer(r, s) / np.sum(r)
 
 
-class AdafactorRule:
-    """M ./ sqrt(Vhat), or G ./ sqrt(Vhat) for beta1 = 0."""
+def clipped(x: np.ndarray, clip: float | None) -> np.ndarray:
+    """x / max(1, RMS(x) / clip), or x itself for None."""
+    return x if clip is None else x / max(1.0, np.sqrt(np.mean(x**2)) / clip)
 
-    def __init__(self, shape, weight_decay, beta1, beta2, eps):
+
+class AdafactorRule:
+    """M ./ sqrt(Vhat), or G ./ sqrt(Vhat) for beta1 = 0, clipped."""
+
+    def __init__(self, shape, weight_decay, beta1, beta2, eps, clip):
         m, n = shape
-        self.weight_decay, self.beta1, self.beta2, self.eps = weight_decay, beta1, beta2, eps
-        self.t, self.m, self.r, self.s = 0, np.zeros(shape), np.zeros(m), np.zeros(n)
+        self.weight_decay, self.beta1, self.beta2 = weight_decay, beta1, beta2
+        self.eps, self.clip, self.t = eps, clip, 0
+        self.m, self.r, self.s = np.zeros(shape), np.zeros(m), np.zeros(n)
 
     def update(self, g, w, step, due):
         self.t += 1
@@ -55,7 +63,8 @@ class AdafactorRule:
         self.m = average(self.m, g, self.beta1, self.t)
         self.r = average(self.r, squares.sum(axis=1), self.beta2, self.t)
         self.s = average(self.s, squares.sum(axis=0), self.beta2, self.t)
-        return self.m / np.sqrt(rank_one(self.r, self.s)) + self.weight_decay * w
+        u = clipped(self.m / np.sqrt(rank_one(self.r, self.s)), self.clip)
+        return u + self.weight_decay * w
 
 
 class HFacRule:
@@ -80,9 +89,7 @@ class HFacRule:
         beta1 = corrected_decay(self.beta1, self.t)
         phi = beta1 * (self.u - row_mean) / np.sqrt(self.r / n)
         psi = beta1 * (self.v - column_mean) / np.sqrt(self.s / m)
-        scaled = g / np.sqrt(rank_one(self.r, self.s))
-        if self.clip is not None:
-            scaled = scaled / max(1.0, np.sqrt(np.mean(scaled**2)) / self.clip)
+        scaled = clipped(g / np.sqrt(rank_one(self.r, self.s)), self.clip)
         return 0.5 * (phi[:, None] + psi[None, :]) + scaled + self.weight_decay * w
 
 
@@ -99,9 +106,9 @@ class Adafactor(Optimizer):
 
     def __init__(
         self, shapes, roles=None, weight_layout="out_in", lr=1e-3, weight_decay=0.0,
-        beta1=0.9, beta2=0.999, eps=1e-30, max_dim=8192,
+        beta1=0.9, beta2=0.999, eps=1e-30, clip: float | None = None, max_dim=8192,
     ):  # fmt: skip
-        self.hp = (beta1, beta2, eps)
+        self.hp = (beta1, beta2, eps, clip)
         super().__init__(shapes, roles, weight_layout, lr, weight_decay, max_dim=max_dim)
 
     def matrix_rule(self, shape, weight_decay):
@@ -116,10 +123,13 @@ class AdafacDiag(RotatedOptimizer):
 
     def __init__(
         self, shapes, roles=None, weight_layout="out_in", lr=1e-3, weight_decay=0.0,
-        beta1=0.9, beta2=0.999, eps=1e-30, refresh_every=200, start_step=1, max_dim=8192,
+        beta1=0.9, beta2=0.999, eps=1e-30, clip: float | None = None,
+        refresh_every=200, start_step=1, max_dim=8192,
     ):  # fmt: skip
         self.beta1, self.max_side = beta1, max_dim
-        self.make_rule = partial(AdafactorRule, weight_decay=0.0, beta1=beta1, beta2=beta2, eps=eps)
+        self.make_rule = partial(
+            AdafactorRule, weight_decay=0.0, beta1=beta1, beta2=beta2, eps=eps, clip=clip
+        )
         super().__init__(
             shapes, roles, weight_layout, lr, weight_decay, refresh_every, start_step, max_dim
         )
@@ -135,6 +145,16 @@ class AdafacDiagPlusPlus(AdafacDiag):
     """Adafactor in the singular bases of both sides."""
 
     two_sided = True
+
+    def __init__(
+        self, shapes, roles=None, weight_layout="out_in", lr=1e-3, weight_decay=0.0,
+        beta1=0.9, beta2=0.999, eps=1e-30, clip: float | None = 1.0,
+        refresh_every=200, start_step=1, max_dim=8192,
+    ):  # fmt: skip
+        super().__init__(
+            shapes, roles, weight_layout, lr, weight_decay, beta1, beta2, eps, clip,
+            refresh_every, start_step, max_dim,
+        )  # fmt: skip
 
 
 class HFac(Optimizer):

@@ -10,8 +10,9 @@ Every tensor, vectors and scalars too, is preconditioned (arXiv 2309.06497 and i
    of its own, with a factor for each axis and roots of exponent 1/(2k) (1/2 for a vector, 1/4 for
    a matrix) unless `exponent` is given.
 
-Grafting, momentum and decay are those of the two-sided Shampoo, per block; the decay acts on every
-tensor. A tensor with an axis of MAX_AXIS or more falls back to NAdamW.
+Grafting, momentum, decay and the wait for a first refresh are those of the two-sided Shampoo, per
+block; the decay acts on every tensor. A tensor with an axis of MAX_AXIS or more falls back to
+NAdamW.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from reference.optimizers import (
     ema,
     first_moment,
     inverse_root,
+    turn,
 )
 
 MAX_AXIS = 1_000_000
@@ -68,10 +70,12 @@ class MetaBlockRule:
         self.m, self.v, self.ball = np.zeros(shape), np.zeros(shape), np.zeros(shape)
         self.factors = [np.zeros((d, d)) for d in shape]
         self.roots = [np.eye(d) for d in shape]
+        self.refreshed = False
 
     def update(self, g, w, step, due):
         hp, beta2 = self.hp, self.hp["beta2"]
         self.t += 1
+        due = turn(self, g, due)
         for axis in range(g.ndim):
             rows = unfold(g, axis)
             self.factors[axis] = ema(self.factors[axis], rows @ rows.T, beta2)
@@ -86,7 +90,7 @@ class MetaBlockRule:
         if hp["graft"] == "adam":
             grafted = adam_direction(m_hat, self.v, beta2, self.t, hp["graft_eps"])
         u = grafted
-        if step >= hp["start_step"]:
+        if self.refreshed:
             u = m_hat
             for axis, root in enumerate(self.roots):
                 u = mode_product(u, root, axis)

@@ -1,7 +1,8 @@
 """Plain NumPy float64 references of theoretical ASGO, DASGO and Muon, one matrix at a time.
 
 * ASGOTheory (arXiv 2503.20762, Algorithm 1): V <- V + G G^T, U = (V^(1/2) + eps I)^(-1) G, or the
-  mirror image on the right side. No momentum, no alignment of the length.
+  mirror image on the right side. No momentum, no alignment of the length. Here eigenvalues of V
+  that are rounding are raised (see `inverse_root`): their directions would be divided by eps alone.
 * DASGO (same paper): v_j <- ema(v_j, sum_i G_ij^2) for each column (input feature) j,
   U_ij = M_ij / sqrt(v_j + eps), brought to RMS 0.2; M and v raw averages.
 * Muon: M <- mu M + (1 - mu) G, G' = (1 - mu) G + mu M (Nesterov) or M; five quintic steps
@@ -11,20 +12,21 @@
 from __future__ import annotations
 
 import numpy as np
-from reference.optimizers import Optimizer, ema, inverse_root, right_is_small, scaled_to
+from reference.optimizers import Optimizer, ema, inverse_root, scaled_to, takes_right, turn
 
 QUINTIC = (3.4445, -4.7750, 2.0315)
 
 
 class AsgoTheoryRule:
-    def __init__(self, shape, weight_decay, eps, side):
-        self.weight_decay, self.eps, self.right = weight_decay, eps, right_is_small(shape, side)
+    def __init__(self, shape, weight_decay, eps, side, max_dim):
+        self.weight_decay, self.eps = weight_decay, eps
+        self.right = takes_right(shape, side, max_dim)
         d = shape[1] if self.right else shape[0]
-        self.v, self.root = np.zeros((d, d)), np.eye(d)
+        self.v, self.root, self.refreshed = np.zeros((d, d)), np.eye(d), False
 
     def update(self, g, w, step, due):
         self.v = self.v + (g.T @ g if self.right else g @ g.T)
-        if due:
+        if turn(self, g, due):
             self.root = inverse_root(self.v, 1 / 2, self.eps, "outside")
         u = g @ self.root if self.right else self.root @ g
         return u + self.weight_decay * w
@@ -83,7 +85,7 @@ class ASGOTheory(OneSided):
     ):  # fmt: skip
         if side not in ("small", "left", "right"):
             raise ValueError(f"side {side!r}")
-        self.hp = (eps, side)
+        self.hp = (eps, side, max_dim)
         super().__init__(
             shapes, roles, weight_layout, lr, weight_decay, refresh_every, max_dim=max_dim
         )

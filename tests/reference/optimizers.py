@@ -11,17 +11,20 @@ a time. Every class is used as
 * A tensor whose gradient has a non-finite sum of squares does not change at all in that step: no
   decay, no state, no refresh, and its own count `t` (bias correction) does not advance. The global
   step count, which drives the refresh schedule, does.
-* A refresh happens at steps start, start + f, start + 2f, ... (steps count from 1).
+* Refreshes happen at steps start, start + f, start + 2f, ... (steps count from 1), except for the
+  first one of a matrix, or of each block where there are blocks: that is in the first step from
+  start on in which its gradient is not exactly zero (and that of the tensor finite), on the
+  schedule or not. Until then its root or basis is the identity.
 * With a relative ridge the zero matrix has the identity as its root.
 * A matrix with both sides longer than max_dim falls back. A two-sided method leaves out a side of
-  a block that is longer than max_dim.
-* Rules get `due`, which says that this step's refresh is due, and place the refresh themselves.
+  a block that is longer than max_dim; a one-sided one takes the other side in its place.
+* Rules get `due` and place the refresh themselves where `turn(self, g, due)` says so.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -68,14 +71,16 @@ def inverse_root(a: np.ndarray, exponent: float, eps: float, eps_mode: str) -> n
     """A^(-exponent) of a symmetric positive semi-definite A, damped by eps.
 
     relative_max, relative_mean: A + eps * (largest, mean eigenvalue) I. absolute: A + eps I.
-    outside: eigenvalues 1 / (w^exponent + eps).
+    outside: eigenvalues 1 / (w^exponent + eps), where w below n u top (order, machine epsilon,
+    largest eigenvalue) is rounding and is raised to that.
     """
     w, q = np.linalg.eigh(a)
     top = w.max()
     if top <= TINY and eps_mode.startswith("relative"):
         return np.eye(len(a))
     if eps_mode == "outside":
-        return q @ np.diag(1 / (np.maximum(w, 0.0) ** exponent + eps)) @ q.T
+        w = np.maximum(w, len(a) * np.finfo(w.dtype).eps * max(top, 0.0))
+        return q @ np.diag(1 / (w**exponent + eps)) @ q.T
     if eps_mode == "relative_max":
         w = np.maximum(w + eps * top, eps * top / 2)
     elif eps_mode == "relative_mean":
@@ -122,8 +127,32 @@ def right_is_small(shape: tuple[int, int], side: str = "small") -> bool:
     return side == "right" or (side == "small" and m >= n)
 
 
+def takes_right(shape: tuple[int, int], side: str, max_dim: int) -> bool:
+    """The same for a one-sided method, whose side gives way to the other beyond max_dim."""
+    right = right_is_small(shape, side)
+    return right if shape[right] <= max_dim else not right
+
+
 # ------------------------------------ rules: one object per tensor (or block), with its own state
 # update(g, w, step, due) -> U with the decay term included, so that W <- W - lr * U always.
+
+
+class Due(NamedTuple):
+    """Whether a step is one of the schedule's, and whether the schedule has begun."""
+
+    scheduled: bool
+    started: bool
+
+
+def turn(rule, g: np.ndarray, due: Due | bool) -> bool:
+    """Whether a rule refreshes in this step; `rule.refreshed` remembers that it has done so.
+
+    A plain boolean is taken as it is.
+    """
+    if isinstance(due, Due):
+        due = due.scheduled if rule.refreshed else due.started and bool(np.any(g != 0))
+    rule.refreshed = rule.refreshed or due
+    return due
 
 
 class AdamRule:
@@ -146,16 +175,17 @@ class AdamRule:
 class AsgoRule:
     """ASGO on one m x n matrix: V^(-1/2) M or M V^(-1/2), brought to RMS 0.2."""
 
-    def __init__(self, shape, weight_decay, beta1, beta2, eps, side):
+    def __init__(self, shape, weight_decay, beta1, beta2, eps, side, max_dim):
         m, n = shape
-        self.left = not right_is_small(shape, side)
+        self.left = not takes_right(shape, side, max_dim)
         self.weight_decay, self.beta1, self.beta2, self.eps = weight_decay, beta1, beta2, eps
         d = m if self.left else n
         self.m, self.v, self.root = np.zeros(shape), np.zeros((d, d)), np.eye(d)
+        self.refreshed = False
 
     def update(self, g, w, step, due):
         self.v = ema(self.v, g @ g.T if self.left else g.T @ g, self.beta2)
-        if due:
+        if turn(self, g, due):
             self.root = inverse_root(self.v, 1 / 2, self.eps, "relative_max")
         self.m = ema(self.m, g, self.beta1)
         u = self.root @ self.m if self.left else self.m @ self.root
@@ -165,7 +195,8 @@ class AsgoRule:
 class ShampooRule:
     """Distributed Shampoo on one block. exponent None is 1 / (2 * number of preconditioned sides).
 
-    The root of a side left out stays the identity.
+    The root of a side left out stays the identity. Before the block's first refresh the direction
+    is that of the graft.
     """
 
     def __init__(self, shape, weight_decay, hp):
@@ -177,7 +208,7 @@ class ShampooRule:
             self.exponent = 1 / (2 * (self.has_l + self.has_r))
         self.m, self.v, self.ball = np.zeros(shape), np.zeros(shape), np.zeros(shape)
         self.l, self.r = np.zeros((rows, rows)), np.zeros((cols, cols))
-        self.root_l, self.root_r = np.eye(rows), np.eye(cols)
+        self.root_l, self.root_r, self.refreshed = np.eye(rows), np.eye(cols), False
 
     def update(self, g, w, step, due):
         hp, beta2 = self.hp, self.hp["beta2"]
@@ -185,7 +216,7 @@ class ShampooRule:
         self.l = ema(self.l, g @ g.T, beta2)
         self.r = ema(self.r, g.T @ g, beta2)
         self.v = ema(self.v, g**2, beta2)
-        if due:
+        if turn(self, g, due):
             damping = (self.exponent, hp["eps"], hp["eps_mode"])
             if self.has_l:
                 self.root_l = inverse_root(debias(self.l, beta2, self.t), *damping)
@@ -197,9 +228,8 @@ class ShampooRule:
         grafted = m_hat
         if hp["graft"] == "adam":
             grafted = adam_direction(m_hat, self.v, beta2, self.t, hp["graft_eps"])
-        if step < hp["start_step"]:
-            u = grafted
-        else:
+        u = grafted
+        if self.refreshed:
             u = self.root_l @ m_hat @ self.root_r
             if hp["graft"] != "none":
                 u = u * (np.linalg.norm(grafted) / (np.linalg.norm(u) + 1e-16))
@@ -291,7 +321,7 @@ class Optimizer:
         """Parameters after one step, float64, in the shapes given at construction."""
         self.step_count += 1
         since = self.step_count - self.first_refresh
-        due = since >= 0 and since % self.refresh_every == 0
+        due = Due(since >= 0 and since % self.refresh_every == 0, since >= 0)
         new_params = []
         for k, (param, grad) in enumerate(zip(params, grads, strict=True)):
             w, g = np.array(param, dtype=np.float64), np.array(grad, dtype=np.float64)
@@ -320,7 +350,7 @@ class ASGO(Optimizer):
     ):  # fmt: skip
         if side not in ("small", "left", "right"):
             raise ValueError(f"side {side!r}")
-        self.hp = (beta1, beta2, eps, side)
+        self.hp = (beta1, beta2, eps, side, max_dim)
         super().__init__(
             shapes, roles, weight_layout, lr, weight_decay, refresh_every, max_dim=max_dim
         )
@@ -347,7 +377,7 @@ class Shampoo(Optimizer):
         self.hp = {
             "beta1": beta1, "beta2": beta2, "eps": eps, "eps_mode": eps_mode, "exponent": exponent,
             "graft": graft, "graft_eps": graft_eps, "nesterov": nesterov, "momentum": momentum,
-            "start_step": start_step, "max_dim": max_dim,
+            "max_dim": max_dim,
         }  # fmt: skip
         super().__init__(
             shapes, roles, weight_layout, lr, weight_decay, refresh_every, start_step, max_dim

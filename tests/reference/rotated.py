@@ -10,8 +10,9 @@ identity. The bases are singular vectors of the gradient of a refresh step, take
 moments. Choices of this project, where the literature is silent:
 
 * Small side: rows (P) if m < n, else columns (Q), squares included.
-* Before the first refresh, and after one from an exactly zero gradient, a basis is what it was, at
-  first the identity.
+* Before its first refresh a matrix has the identity as its basis (the leading columns of it). The
+  first refresh waits for a gradient that is not exactly zero; a later one from a zero gradient
+  leaves the basis as it was.
 * V never turns with the basis; M does only if `rotate_first_moment` is set.
 
 Two implementations can agree only so far where G~ holds nothing but rounding noise. AdaDiag++ has a
@@ -24,7 +25,7 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
-from reference.optimizers import AdamRule, Optimizer, right_is_small
+from reference.optimizers import AdamRule, Optimizer, right_is_small, turn
 
 
 def generic_vector(size: int) -> np.ndarray:
@@ -70,6 +71,7 @@ class RotatedRule:
         self.p, self.q = np.eye(m), np.eye(n)
         self.set_bases(self.p, self.q)
         self.rule = make_rule((self.p.shape[1], self.q.shape[1]))
+        self.refreshed = False
 
     def set_bases(self, p, q):
         if self.rotates_rows:
@@ -78,7 +80,7 @@ class RotatedRule:
             self.q = q[:, : self.rank]
 
     def update(self, g, w, step, due):
-        if due and np.any(g != 0):
+        if turn(self, g, due) and np.any(g != 0):
             old_p, old_q = self.p, self.q
             self.set_bases(*singular_bases(g))
             if self.turn_moment:

@@ -6,12 +6,12 @@ With bases Q_L, Q_R (identity at first) and t counting this step, from the secon
     U = Q_L [ Mhat ./ (sqrt(Vhat) + eps) ] Q_R^T,  both debiased with t - 1 terms.
 
 After the update L <- ema(L, G G^T), R <- ema(R, G^T G), and the bases are refreshed when due: by
-eigh in descending order in step start_step, later by one power step, QR(L Q), on columns sorted by
-their Rayleigh quotients, the entries of V being sorted alongside. The first step of a tensor only
-fills L and R: no update, no decay.
+eigh in descending order the first time, whatever step that is, later by one power step, QR(L Q), on
+columns sorted by their Rayleigh quotients, the entries of V being sorted alongside. The first step
+of a tensor with a finite gradient, even a zero one, only fills L and R: no update, no decay.
 
 M is kept here in the original coordinates, which is what rotating it at every refresh amounts to.
-A side whose statistic is still exactly zero keeps its basis.
+A side whose statistic is exactly zero at a refresh keeps its basis.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from reference.optimizers import (
     ema,
     first_moment,
     right_is_small,
+    turn,
 )
 
 
@@ -36,15 +37,16 @@ class SoapRule:
         self.has_r = n <= hp["max_dim"] and not (small and not right_is_small(shape))
         self.m, self.v = np.zeros(shape), np.zeros(shape)
         self.l, self.r = np.zeros((m, m)), np.zeros((n, n))
-        self.q_l, self.q_r = np.eye(m), np.eye(n)
+        self.q_l, self.q_r, self.refreshed = np.eye(m), np.eye(n), False
 
     def update(self, g, w, step, due):
         self.t += 1
         u = np.zeros(g.shape) if self.t == 1 else self.direction(g) + self.weight_decay * w
         self.l = ema(self.l, g @ g.T, self.hp["shampoo_beta"])
         self.r = ema(self.r, g.T @ g, self.hp["shampoo_beta"])
-        if due:
-            self.refresh(first=step == self.hp["start_step"])
+        first = not self.refreshed
+        if turn(self, g, due):
+            self.refresh(first)
         return u
 
     def rotate(self, x):
@@ -102,7 +104,7 @@ class SOAP(Optimizer):
         self.hp = {
             "beta1": beta1, "beta2": beta2, "eps": eps, "sides": sides, "nesterov": nesterov,
             "shampoo_beta": beta2 if shampoo_beta is None else shampoo_beta,
-            "start_step": start_step, "max_dim": max_dim,
+            "max_dim": max_dim,
         }  # fmt: skip
         super().__init__(
             shapes, roles, weight_layout, lr, weight_decay, refresh_every, start_step, max_dim

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 import torch
+from reference.checks import NO_DECAY, normal, updates
 from reference.factored import (
     AdafacDiag,
     AdafacDiagPlusPlus,
@@ -25,25 +26,10 @@ from reference.rotated import singular_bases
 SHAPES = [(4, 7), (7, 4), (5, 5)]
 ROTATED = [AdafacDiag, AdafacDiagPlusPlus, HFacDiag]
 ALL = [Adafactor, HFac, *ROTATED]
-NO_DECAY: dict[str, Any] = {"lr": 1.0, "weight_decay": 0.0}
-
-
-def normal(shape, seed=0):
-    return np.random.default_rng(seed).standard_normal(shape)
 
 
 def stream(shape, steps=6, seed=0):
     return [normal(shape, 100 * seed + k) for k in range(steps)]
-
-
-def updates(ref, grads):
-    """Directions on one tensor, with lr = 1 and no decay, one per gradient."""
-    w, out = np.zeros(grads[0].shape), []
-    for g in grads:
-        (new,) = ref.step([w], [g])
-        out.append(w - new)
-        w = new
-    return out
 
 
 def path(ref, w, grads):
@@ -162,23 +148,48 @@ def test_momentum_is_of_the_raw_gradient():
         np.testing.assert_allclose(u, np.full((4, 7), expected), rtol=1e-12)
 
 
-@pytest.mark.parametrize(("make", "d"), [(Adafactor, 1e30), (HFac, 1.0), (HFac, 1.3)])
+@pytest.mark.parametrize(
+    ("make", "d"), [(Adafactor, None), (Adafactor, 1.3), (HFac, 1.0), (HFac, 1.3)]
+)
 def test_against_torch_adafactor(make, d):
     """torch's average has weights 1/t, the limit beta2 -> 1; its step size is relative to W's."""
     shape, lr, steps = (4, 7), 1e-3, 8
     w = torch.nn.Parameter(torch.tensor(normal(shape, 20) * 3))
-    theirs = torch.optim.Adafactor([w], lr=lr, beta2_decay=-1.0, d=d, weight_decay=0.0)
-    hp: dict[str, Any] = {"clip": d} if make is HFac else {}
-    ref = make([shape], beta1=0.0, beta2=1 - 1e-6, **hp, **NO_DECAY)
+    theirs = torch.optim.Adafactor([w], lr=lr, beta2_decay=-1.0, d=d or 1e30, weight_decay=0.0)
+    ref = make([shape], beta1=0.0, beta2=1 - 1e-6, clip=d, **NO_DECAY)
     grads = [k**2 * g for k, g in enumerate(stream(shape, steps, seed=3), start=1)]
     got = updates(ref, grads)
-    assert max(map(rms, got)) > 1.3 if make is Adafactor else rms(got[-1]) == pytest.approx(d)
+    assert rms(got[-1]) > 1.3 if d is None else rms(got[-1]) == pytest.approx(d)
     for t, (g, u) in enumerate(zip(grads, got, strict=True)):
         old = w.detach().clone().numpy()
         w.grad = torch.tensor(g)
         theirs.step()
         step = (old - w.detach().numpy()) / (lr * rms(old))
         np.testing.assert_allclose(u, step, rtol=1e-11 if t == 0 else 1e-5)
+
+
+@pytest.mark.parametrize("beta1", [0.0, 0.5])
+@pytest.mark.parametrize("cls", [Adafactor, AdafacDiag, AdafacDiagPlusPlus])
+def test_clip_bounds_the_normalised_direction(cls, beta1):
+    hp: dict[str, Any] = {"beta1": beta1, "beta2": 0.6, **NO_DECAY}
+    grads = [k * g for k, g in zip((1, 3, 0.3, 2, 5, 0.5), stream((5, 5), seed=6), strict=True)]
+    plain = updates(cls([(5, 5)], clip=None, **hp), grads)
+    long = [rms(u) > 0.9 for u in plain]
+    assert any(long)
+    assert not all(long)
+    expected = [u * (0.9 / rms(u)) if over else u for u, over in zip(plain, long, strict=True)]
+    assert_close(updates(cls([(5, 5)], clip=0.9, **hp), grads), expected, 1e-12)
+    default = 1.0 if cls is AdafacDiagPlusPlus else None
+    by_default = updates(cls([(5, 5)], **hp), grads)
+    assert_close(by_default, updates(cls([(5, 5)], clip=default, **hp), grads), 0.0)
+
+
+def test_clip_leaves_the_decay_alone():
+    g, w = np.array([[1.0, -2.0], [-3.0, 4.0]]), normal((2, 2))
+    vhat = np.array([[50.0, 100.0], [250.0, 500.0]]) / 30  # mean of g^2 / Vhat = 1.02, see above
+    (new,) = path(Adafactor([(2, 2)], clip=0.5, lr=0.1, weight_decay=0.3), w, [g])
+    u = g / np.sqrt(vhat) * 0.5 / math.sqrt((0.6 + 1.2 + 1.08 + 0.96) / 4)
+    np.testing.assert_allclose(new, w - 0.1 * (u + 0.3 * w), rtol=1e-13)
 
 
 # ---------------------------------------- H-Fac
@@ -250,7 +261,9 @@ def test_hfac_later_steps_replace_the_means(clip):
 
 def plain_twin(cls):
     """The same method with P = I, and the settings under which it is the same."""
-    return (HFac, {"clip": None}) if cls is HFacDiag else (Adafactor, {})
+    if cls is HFacDiag:
+        return HFac, {"clip": None}
+    return Adafactor, {"clip": 1.0 if cls is AdafacDiagPlusPlus else None}
 
 
 @pytest.mark.parametrize("beta1", [0.0, 0.9])
@@ -309,8 +322,12 @@ def test_first_step_is_a_scaled_polar_factor(beta1):
 def test_two_sided_first_step_is_a_scaled_pseudo_inverse():
     # G~ = diag(s), Vhat_ii = s_i^4 / ||G||^2: small singular values are enlarged, not equalised
     g = normal((5, 5), 7) + 3 * np.eye(5)
+    expected = np.linalg.norm(g) * np.linalg.inv(g).T
+    (u,) = updates(AdafacDiagPlusPlus([(5, 5)], clip=None, **NO_DECAY), [g])
+    np.testing.assert_allclose(u, expected, atol=1e-11)
+    assert rms(expected) > 1.1
     (u,) = updates(AdafacDiagPlusPlus([(5, 5)], **NO_DECAY), [g])
-    np.testing.assert_allclose(u, np.linalg.norm(g) * np.linalg.inv(g).T, atol=1e-11)
+    np.testing.assert_allclose(u, expected / rms(expected), atol=1e-11)
 
 
 @pytest.mark.parametrize("beta1", [0.0, 0.7])
@@ -318,7 +335,7 @@ def test_two_sided_first_step_is_a_scaled_pseudo_inverse():
 def test_second_step_after_a_refresh(cls, beta1):
     shape = (5, 5) if cls is AdafacDiagPlusPlus else (4, 7)
     g1, g2 = stream(shape, 2, seed=8)
-    ref = cls([shape], beta1=beta1, beta2=0.6, refresh_every=1, **NO_DECAY)
+    ref = cls([shape], beta1=beta1, beta2=0.6, clip=None, refresh_every=1, **NO_DECAY)
     (p1, q1), (p2, q2) = singular_bases(g1), singular_bases(g2)
     if cls is not AdafacDiagPlusPlus:
         q1 = q2 = np.eye(7)
@@ -396,11 +413,13 @@ def test_zero_gradients(cls):
     new = ref.step(params, [np.zeros(s) for s in shapes])
     for p, q in zip(params, new, strict=True):
         np.testing.assert_allclose(q, p * (0.98 if p.ndim > 1 else 1.0), rtol=1e-14)
-    for k in range(3):  # what follows is finite, in a kept identity basis
+    if cls in ROTATED:
+        np.testing.assert_array_equal(ref.rules[0].p, np.eye(4))
+    for k in range(3):  # what follows is finite, in the basis of the first other gradient
         new = ref.step(new, [normal(s, k) for s in shapes])
     assert all(np.isfinite(p).all() for p in new)
     if cls in ROTATED:
-        np.testing.assert_array_equal(ref.rules[0].p, np.eye(4))
+        np.testing.assert_array_equal(ref.rules[0].p, singular_bases(normal((4, 7), 0))[0])
 
 
 def test_zero_row_stays_zero():
@@ -456,8 +475,10 @@ def test_max_dim(cls):
     fallen = path(cls([(4, 7)], max_dim=3, lr=0.1, weight_decay=0.2), w, grads)
     assert_close(fallen, path(NAdamW([(4, 7)], lr=0.1, weight_decay=0.2), w, grads), 1e-14)
     kept = path(cls([(4, 7)], max_dim=4, lr=0.1, weight_decay=0.2), w, grads)
-    expected = AdafacDiag if cls is AdafacDiagPlusPlus else cls  # its long side is left out
-    assert_close(kept, path(expected([(4, 7)], lr=0.1, weight_decay=0.2), w, grads), 1e-14)
+    twin = cls([(4, 7)], lr=0.1, weight_decay=0.2)
+    if cls is AdafacDiagPlusPlus:  # its long side is left out
+        twin = AdafacDiag([(4, 7)], lr=0.1, weight_decay=0.2, clip=1.0)
+    assert_close(kept, path(twin, w, grads), 1e-14)
 
 
 @pytest.mark.parametrize("cls", ALL)

@@ -63,7 +63,7 @@ def test_asgo_theory_is_shampoo_with_one_side():
 
 def test_asgo_theory_of_a_row_is_adagrad():
     grads = [normal((1, 5), k) for k in range(3)]
-    left, right = (AsgoTheoryRule((1, 5), 0.0, 1e-2, side) for side in ("left", "right"))
+    left, right = (AsgoTheoryRule((1, 5), 0.0, 1e-2, side, 9) for side in ("left", "right"))
     total, outer = 0.0, np.zeros((5, 5))
     for step, g in enumerate(grads, start=1):
         total, outer = total + np.sum(g**2), outer + g.T @ g
@@ -90,6 +90,32 @@ def test_asgo_theory_keeps_its_root_between_refreshes():
     ref = ASGOTheory([(4, 7)], eps=0.1, refresh_every=2, **NO_DECAY)
     root = np.linalg.inv(power(g1 @ g1.T, 1 / 2) + 0.1 * np.eye(4))
     assert_all_close(updates(ref, [g1, g2]), [root @ g1, root @ g2], 1e-10)
+
+
+def test_asgo_theory_does_not_divide_by_eps_alone():
+    g1 = np.outer(normal((6,), 1), normal((4,), 2))  # V has rank 1, and rounding besides
+    g2 = normal((6, 4), 3)
+    ref = ASGOTheory([(6, 4)], eps=1e-12, refresh_every=2, **NO_DECAY)
+    second = updates(ref, [g1, g2])[1]
+    top = np.linalg.norm(g1)  # the root of V's only eigenvalue
+    a = g1 @ normal((4,), 4)
+    along = np.outer(a, a) / (a @ a) @ g2
+    floor = top * np.sqrt(6 * 2.0**-52)
+    np.testing.assert_allclose(second, along / top + (g2 - along) / (floor + 1e-12), rtol=1e-5)
+
+
+@pytest.mark.parametrize("make", [ASGO, ASGOTheory])
+def test_a_side_beyond_max_dim_gives_way_to_the_other(make):
+    for shape, given, taken in [((4, 7), "right", "left"), ((7, 4), "left", "right")]:
+        grads = [normal(shape, k) for k in range(3)]
+        hp: dict[str, Any] = {"refresh_every": 2, **NO_DECAY}
+        expected = updates(make([shape], side=taken, **hp), grads)
+        other = updates(make([shape], side=given, **hp), grads)
+        assert np.abs(other[-1] - expected[-1]).max() > 1e-3
+        assert_all_close(updates(make([shape], side=given, max_dim=6, **hp), grads), expected, 0)
+        assert_all_close(updates(make([shape], side=given, max_dim=7, **hp), grads), other, 0)
+        for side in ("small", taken):
+            assert_all_close(updates(make([shape], side=side, max_dim=4, **hp), grads), expected, 0)
 
 
 # ---------------------------------------- DASGO

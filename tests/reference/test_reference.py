@@ -384,14 +384,34 @@ def test_non_finite_gradient_leaves_only_its_tensor_alone(cls, bad):
     assert_all_close([params[0], params[2]], [expected[0], expected[2]])
 
 
-def test_refresh_due_on_a_bad_gradient_is_skipped():
-    ref = ASGO([(4, 6)], refresh_every=2)
-    rule, w = ref.rules[0], normal((4, 6))
-    (w,) = ref.step([w], [np.full((4, 6), np.nan)])
-    (w,) = ref.step([w], [normal((4, 6), 1)])
-    np.testing.assert_array_equal(rule.root, np.eye(4))
-    (w,) = ref.step([w], [normal((4, 6), 2)])
-    assert np.abs(rule.root - np.eye(4)).max() > 0
+@pytest.mark.parametrize(
+    ("bad_steps", "expected"),
+    [([1], [2, 4, 7]), ([1, 2, 3], [4, 7]), ([1, 2, 3, 4], [5, 7]), ([2, 3, 4], [1, 7])],
+)
+def test_a_bad_gradient_delays_the_first_refresh_and_takes_a_later_one(bad_steps, expected):
+    ref = ASGO([(4, 6)], refresh_every=3)
+    rule, w, seen = ref.rules[0], normal((4, 6)), []
+    for step in range(1, 9):
+        old = rule.root
+        g = np.full((4, 6), np.nan) if step in bad_steps else normal((4, 6), step)
+        (w,) = ref.step([w], [g])
+        if not np.array_equal(old, rule.root):
+            seen.append(step)
+    assert seen == expected
+
+
+def test_a_zero_gradient_delays_only_the_first_refresh():
+    hp: dict[str, Any] = {"beta1": 0.0, "beta2": 0.5, "eps": 1e-14, "refresh_every": 3}
+    ref, g = ASGO([(4, 6)], **hp, **NO_DECAY), normal((4, 6))
+    rule, zero = ref.rules[0], np.zeros((4, 6))
+    (first, second, third) = updates(ref, [zero, g, 3 * g])
+    np.testing.assert_array_equal(first, zero)
+    for u in (second, third):
+        np.testing.assert_allclose(u, 0.2 * np.sqrt(6) * polar(g), atol=1e-9)
+    root = power(g @ g.T / 2, -1 / 2)
+    np.testing.assert_allclose(rule.root, root, rtol=1e-9)  # of step 2
+    updates(ref, [zero])  # the refresh of step 4 comes, zero or not
+    np.testing.assert_allclose(rule.root, power((1 / 8 + 9 / 4) * g @ g.T, -1 / 2), rtol=1e-9)
 
 
 @pytest.mark.parametrize("cls", [ASGO, Shampoo])

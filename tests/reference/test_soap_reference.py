@@ -66,7 +66,7 @@ def test_within_a_period_it_is_adam_in_the_first_bases():
 @pytest.mark.parametrize("shape", [(4, 7), (7, 4), (5, 5)])
 def test_without_sides_it_is_adam_one_step_later(shape):
     hp: dict[str, Any] = HP | {"max_dim": 0, "shampoo_beta": 0.9, "sides": "both"}
-    rule = SoapRule(shape, 0.0, hp | {"nesterov": False, "start_step": 1})
+    rule = SoapRule(shape, 0.0, hp | {"nesterov": False})
     grads = stream(shape, 8)
     got = [rule.update(g, np.zeros(shape), k, True) for k, g in enumerate(grads, start=1)]
     expected = updates(AdamW([shape], **HP, **NO_DECAY), grads[1:])
@@ -280,19 +280,25 @@ def test_one_sided_equivariance():
 # ---------------------------------------- zero and bad gradients
 
 
-def test_a_zero_first_gradient_leaves_the_bases_alone():
-    grads = [np.zeros((5, 5)), *stream((5, 5), 4)]
+def test_a_zero_first_gradient_delays_eigh():
+    g = stream((5, 5), 3)
     ref = SOAP([(5, 5)], refresh_every=3, **HP, **NO_DECAY)
-    np.testing.assert_array_equal(updates(ref, grads[:1])[0], np.zeros((5, 5)))
-    np.testing.assert_array_equal(rule_of(ref).q_l, np.eye(5))
-    np.testing.assert_array_equal(rule_of(ref).q_r, np.eye(5))
-    ref = SOAP([(5, 5)], refresh_every=3, **HP, **NO_DECAY)
-    got = updates(ref, grads[:4])
-    expected = updates(AdamW([(5, 5)], **HP, **NO_DECAY), grads[1:4])
-    assert_all_close(got, [np.zeros((5, 5)), *expected], 1e-12)
-    rule = rule_of(ref)  # the refresh of step 4 is a power step from the identity
-    q = scipy.linalg.qr(rule.l[:, np.argsort(-np.diag(rule.l))])[0]
-    np.testing.assert_allclose(rule.q_l, q, atol=1e-12)
+    rule = rule_of(ref)
+    np.testing.assert_array_equal(updates(ref, [np.zeros((5, 5))])[0], np.zeros((5, 5)))
+    np.testing.assert_array_equal(rule.q_l, np.eye(5))
+    np.testing.assert_array_equal(rule.q_r, np.eye(5))
+    (u,) = updates(ref, g[:1])  # step 2, in the identity still; then eigh
+    np.testing.assert_allclose(u, g[0] / (np.abs(g[0]) + 1e-3), rtol=1e-12)
+    left, _, right_t = scipy.linalg.svd(g[0])
+    for q, vectors in ((rule.q_l, left), (rule.q_r, right_t.T)):
+        np.testing.assert_allclose(np.abs(q.T @ vectors), np.eye(5), atol=1e-12)
+    q_l, v = rule.q_l, rule.v
+    updates(ref, g[1:2])
+    np.testing.assert_array_equal(rule.q_l, q_l)
+    np.testing.assert_allclose(rule.v, 0.9 * v + 0.1 * (q_l.T @ g[1] @ rule.q_r) ** 2, atol=1e-13)
+    updates(ref, g[2:])  # step 4 is on the schedule: a power step
+    np.testing.assert_allclose(rule.q_l, power_step(rule.l, q_l)[0], atol=1e-12)
+    assert np.abs(np.abs(eigenbasis(rule.l).T @ rule.q_l) - np.eye(5)).max() > 1e-2
 
 
 def test_zero_gradients_only_decay():
@@ -306,10 +312,12 @@ def test_zero_gradients_only_decay():
 
 def test_the_first_step_is_the_first_finite_one():
     w, g = normal((5, 5)), stream((5, 5), 2)
-    ref = SOAP([(5, 5)], refresh_every=2, lr=0.1, weight_decay=0.3)
+    ref = SOAP([(5, 5)], refresh_every=3, lr=0.1, weight_decay=0.3)
     for grad in (np.full((5, 5), np.nan), g[0]):
         (new,) = ref.step([w], [grad])
         np.testing.assert_array_equal(new, w)
     (new,) = ref.step([w], [g[1]])
-    expected = g[1] / (np.abs(g[1]) + 1e-8)  # the bases are still the identity
-    np.testing.assert_allclose(new, w - 0.1 * (expected + 0.3 * w), rtol=1e-12)
+    fresh = SOAP([(5, 5)], lr=0.1, weight_decay=0.3)
+    (same,) = fresh.step([w], [g[0]])
+    (expected,) = fresh.step([same], [g[1]])
+    np.testing.assert_allclose(new, expected, rtol=1e-12)

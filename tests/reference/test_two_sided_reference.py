@@ -267,17 +267,54 @@ def test_before_the_first_refresh_without_graft_it_is_the_momentum(cls):
 @pytest.mark.parametrize("cls", EVERY)
 def test_a_bad_gradient_postpones_the_first_refresh(cls):
     hp: dict[str, Any] = {"beta1": 0.8, "beta2": 0.95, **NO_DECAY}
-    ref = cls([(4, 6)], refresh_every=2, **hp)
-    w0 = normal((4, 6))
-    grads = [normal((4, 6), k) for k in range(3)]
-    (w1,) = ref.step([w0], [np.full((4, 6), np.inf)])
-    np.testing.assert_array_equal(w1, w0)
-    (w2,) = ref.step([w1], [grads[0]])
-    np.testing.assert_allclose(w1 - w2, nadam(grads, 0.8, 0.95)[0], rtol=1e-9)
-    (w3,) = ref.step([w2], [grads[1]])
-    assert np.abs(w2 - w3 - nadam(grads, 0.8, 0.95)[1]).max() > 1e-3
-    fresh = updates(cls([(4, 6)], refresh_every=2, start_step=2, **hp), grads[:2])
-    np.testing.assert_allclose(w2 - w3, fresh[1], rtol=1e-9)
+    grads = [normal((4, 6), k) for k in range(2)]
+    late = updates(cls([(4, 6)], refresh_every=2, **hp), [np.full((4, 6), np.inf), *grads])
+    np.testing.assert_array_equal(late[0], np.zeros((4, 6)))
+    # step 2 makes up for step 1, step 3 is on the schedule
+    assert_all_close(late[1:], updates(cls([(4, 6)], refresh_every=1, **hp), grads), 1e-12)
+    assert np.abs(late[1] - nadam(grads, 0.8, 0.95)[0]).max() > 1e-3
+
+
+@pytest.mark.parametrize("cls", EVERY)
+def test_a_zero_gradient_postpones_the_first_refresh(cls):
+    hp: dict[str, Any] = {"beta1": 0.8, "beta2": 0.95, "refresh_every": 5, **NO_DECAY}
+    g1, g2, zero = normal((4, 6), 1), normal((4, 6), 2), np.zeros((4, 6))
+    got = updates(cls([(4, 6)], start_step=2, **hp), [g1, zero, g2, g2])
+    nadams = nadam([g1, zero, g2, g2], 0.8, 0.95)
+    assert_all_close(got[:2], nadams[:2])  # momentum of g1 in step 2, roots in step 3
+    third = updates(cls([(4, 6)], start_step=3, **hp), [g1, zero, g2, g2])
+    assert_all_close(got[2:], third[2:])
+    assert np.abs(got[2] - nadams[2]).max() > 1e-3
+
+
+@pytest.mark.parametrize("graft", ["adam", "sgd", "none"])
+def test_a_block_waits_for_its_own_first_refresh(graft):
+    shape, hp = (5, 7), {"beta1": 0.8, "beta2": 0.95, "graft": graft, "eps": 1e-3}
+    g1, g2 = normal(shape, 1), normal(shape, 2)
+    ref = CASPR([shape], block_size=4, start_step=2, **hp, **NO_DECAY)
+    rows, cols = [slice(0, 4), slice(4, 5)], [slice(0, 4), slice(4, 7)]
+    g2[rows[0], cols[0]] = 0.0  # in the step of the first refresh
+    u = updates(ref, [g1, g2])[1]
+    own = nadam([g1, g2], 0.8, 0.95)[1]
+    m = 0.2 * (0.8 * g1 + g2)
+    m_hat = (0.8 * m + 0.2 * g2) / (1 - 0.8**2)
+    grafted = own if graft == "adam" else m_hat
+    expected = np.zeros(shape)
+    for cut in itertools.product(rows, cols):
+        if cut == (rows[0], cols[0]):
+            expected[cut] = grafted[cut]
+            continue
+        one = CASPR([(2, 2)], start_step=2, **(hp | {"graft": "none"}), **NO_DECAY)
+        rule = one.matrix_rule(g1[cut].shape, 0.0)
+        rule.update(g1[cut], 0 * g1[cut], 1, False)
+        expected[cut] = rule.update(g2[cut], 0 * g2[cut], 2, True)
+    if graft != "none":
+        expected = direction(expected) * np.linalg.norm(grafted)
+    np.testing.assert_allclose(u, expected, atol=1e-11)
+    assert [block.refreshed for _, block in ref.rules[0].blocks] == [False, True, True, True]
+    again = updates(ref, [g1])  # step 3 is off the schedule
+    assert np.isfinite(again[0]).all()
+    assert all(block.refreshed for _, block in ref.rules[0].blocks)
 
 
 # ---------------------------------------- properties of all

@@ -11,7 +11,8 @@ block, P_L, P_R the cached roots (identity at first), Mhat the debiased, NAdam-m
   debiased, P = (. + ridge)^(-1/2); U = P_L Mhat P_R; the length comes from the graft, per block.
 
 A step is: statistics (with the roots of the last refresh), roots when due, moments, direction.
-Before a tensor's first refresh its update is the graft's own direction.
+A block that has had no refresh of its own yet has the graft's own direction in place of U, before
+the whole is brought to its length.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from reference.optimizers import (
     first_moment,
     inverse_root,
     scaled_to,
+    turn,
 )
 
 LEFT_START = 1e-6  # CASPR Adaptive's L before any gradient, times the identity
@@ -41,6 +43,7 @@ class Block:
         self.has_l, self.has_r = self.m <= hp["max_dim"], self.n <= hp["max_dim"]
         self.l, self.r = np.zeros((self.m, self.m)), np.zeros((self.n, self.n))
         self.root_l, self.root_r = np.eye(self.m), np.eye(self.n)
+        self.refreshed = False
 
     def accumulate(self, g):
         self.l = ema(self.l, g @ g.T, self.hp["beta2"])
@@ -115,7 +118,7 @@ class GraftedRule:
     """Moments, grafting and decay of one matrix, its blocks being preconditioned one by one."""
 
     def __init__(self, shape, weight_decay, block_size, hp, make_block):
-        self.weight_decay, self.hp, self.t, self.refreshed = weight_decay, hp, 0, False
+        self.weight_decay, self.hp, self.t = weight_decay, hp, 0
         self.m, self.v = np.zeros(shape), np.zeros(shape)
         self.blocks = [
             (index, make_block(block_shape, hp))
@@ -127,23 +130,21 @@ class GraftedRule:
         self.t += 1
         for index, block in self.blocks:
             block.accumulate(g[index])
-            if due:
+            if turn(block, g[index], due):
                 block.refresh(self.t)
-        self.refreshed = self.refreshed or due
 
         self.m = ema(self.m, g, hp["beta1"])
         self.v = ema(self.v, g**2, hp["beta2"])
         m_hat = first_moment(self.m, g, hp["beta1"], self.t, hp["nesterov"])
-        u = m_hat
+        u = m_hat.copy()
         if hp["graft"] == "adam":
             u = adam_direction(m_hat, self.v, hp["beta2"], self.t, hp["graft_eps"])
-        if self.refreshed:
-            length = float(np.linalg.norm(u))
-            u = np.zeros(g.shape)
-            for index, block in self.blocks:
+        length = float(np.linalg.norm(u))
+        for index, block in self.blocks:
+            if block.refreshed:
                 u[index] = block.precondition(m_hat[index])
-            if hp["graft"] != "none":
-                u = scaled_to(u, length)
+        if hp["graft"] != "none":
+            u = scaled_to(u, length)
         return u + self.weight_decay * w
 
 

@@ -7,7 +7,9 @@ import itertools
 import json
 from pathlib import Path
 
+import optimizers
 import pytest
+import yaml
 
 from algoperf_api.spec import ParameterType
 from submissions.common import data
@@ -96,10 +98,31 @@ def test_search_space_is_five_points_of_known_hyperparameters(name):
         make_run(name, point(**values), step_hint=100)
 
 
+@pytest.mark.parametrize(
+    "file",
+    sorted((ROOT / "tuning_search_spaces" / "ranges").glob("*.json")),
+    ids=lambda file: file.stem,
+)
+def test_ranges_to_tune_in_are_of_known_hyperparameters(file):
+    ranges = json.loads(file.read_text())
+    for end in (0, -1):
+        values = {
+            key: given["feasible_points"][end] if "feasible_points" in given else ends(given)[end]
+            for key, given in ranges.items()
+        }
+        make_run(file.stem, point(**values), step_hint=100)
+
+
+def ends(given):
+    """Of a range of numbers."""
+    assert given["min"] < given["max"]
+    return given["min"], given["max"]
+
+
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_submission_info_has_the_fields_that_the_competition_asks_for(name):
     text = (ROOT / "submissions" / name / "submission_info.yml").read_text()
-    fields = dict(line.split(": ", 1) for line in text.splitlines())
+    fields = yaml.safe_load(text)
     assert fields["submission_name"] == fields["submission_folder"] == name
     for field in ("authors", "affiliations", "version", "ruleset", "framework", "description"):
         assert fields[field].strip()
@@ -151,16 +174,21 @@ def test_the_submission_checks_points_for_the_runner():
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-@pytest.mark.parametrize("name", ["shampoo", "asgo"])
+@pytest.mark.parametrize("name", optimizers.NAMES)
 def test_hyperparameters_of_the_algorithm_are_checked_before_training(name, framework):
     from tiny_workloads import TinyJax, TinyTorch
 
     workload = {"jax": TinyJax, "pytorch": TinyTorch}[framework]()
     module = importlib.import_module(f"submissions.{name}.{framework}.submission")
     params = workload.init_model_fn()
-    for bad in ({"refresh_every": 0}, {"beta1": 1.0}, {"one_minus_beta1": 0.0}, {"eps": -1.0}):
+    known = OPTIMIZERS[name].hyperparameters
+    bad = {"refresh_every": 0, "beta1": 1.0, "one_minus_beta1": 0.0, "momentum": 1.0, "eps": -1.0}
+    bad |= {"one_minus_momentum": 0.0}
+    bad = {k: v for k, v in bad.items() if k.removeprefix("one_minus_") in known}
+    assert len(bad) >= 2
+    for key, value in bad.items():
         with pytest.raises(ValueError, match="must be"):
-            module.init_optimizer_state(workload, params, None, point(**bad), [0, 0])
+            module.init_optimizer_state(workload, params, None, point(**{key: value}), [0, 0])
 
 
 def test_one_minus_and_whole_numbers():

@@ -51,7 +51,7 @@ class Trainer:
 
     @property
     def compilations(self):
-        return self.step._cache_size()
+        return self.step._cache_size()  # type: ignore[attr-defined]
 
     def run(self, params, grads, state=None):
         state = self.optimizer.init(params) if state is None else state

@@ -22,10 +22,9 @@ def run(xp, algorithm, grads, decay=None):
     updates, states = [], []
     for count, grad in enumerate(grads, 1):
 
-        def cond(algorithm, first, later, carry, count=count):
-            if not stepping.is_due(algorithm, count):
-                return carry
-            return first(carry) if count == algorithm.start_step else later(carry)
+        def cond(algorithm, number, choose, refresh, carry, firsts_only=False, count=count):
+            chosen = choose(stepping.is_due(algorithm, count), count >= algorithm.start_step)
+            return refresh(chosen, carry) if xp.any(chosen) else carry
 
         (update,), (state,) = stepping.step(
             xp,

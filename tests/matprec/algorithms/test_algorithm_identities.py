@@ -72,8 +72,8 @@ MUTATIONS = [
     ),
     (
         asgo,
-        "return self.small_side(grads) if",
-        'return "left" if',
+        "            return self.small_side(grads)",
+        '            return "left"',
         identities.ties_go_to_the_right_side,
     ),
     (

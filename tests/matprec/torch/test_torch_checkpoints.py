@@ -5,36 +5,32 @@ import io
 import pickle
 from typing import Any
 
+import optimizers
 import pytest
 import torch
+import torch_steps
+from torch_steps import train
 
-import matprec.torch
-
-NAMES = ["ASGO", "Shampoo", "NAdamW"]
 SHAPES = [(4, 3), (4, 3), (4, 3), (3,), (1, 5), (2, 3, 2, 2), (), (0, 3), (6, 2)]
 ROLES = [None] * 8 + ["fused_qkv"]
-names = pytest.mark.parametrize("name", NAMES)
+names = pytest.mark.parametrize("name", optimizers.NAMES)
 
 
-def parameters(dtype=torch.float64, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return [torch.nn.Parameter(torch.randn(s, generator=generator).to(dtype)) for s in SHAPES]
+def parameters(dtype=torch.float64):
+    return torch_steps.parameters(SHAPES, dtype)
+
+
+def block_size(name):
+    """Blocks, so that parameters have several matrices, where the method comes with blocks."""
+    return 2 if optimizers.defaults(name).get("block_size") else None
 
 
 def make(name, params, lr: Any = 0.1, **settings: Any):
-    """Refreshes at steps 1, 5, 9, ...; blocks, so that parameters have several matrices."""
-    defaults: dict[str, Any] = {"weight_decay": 0.1, "roles": ROLES}
-    if name != "NAdamW":
-        defaults |= {"refresh_every": 4, "block_size": 2 if name == "Shampoo" else None}
-    return getattr(matprec.torch, name)(params, lr, **defaults | settings)
-
-
-def train(optimizer, params, steps):
-    for step in steps:
-        generator = torch.Generator().manual_seed(1000 + step)
-        for param in params:
-            param.grad = torch.randn(param.shape, generator=generator).to(param.dtype)
-        optimizer.step()
+    """Refreshes at steps 1, 5, 9, ..., so that step 6 is in the middle of a period."""
+    settings = {"roles": ROLES} | settings
+    if block_size(name):
+        settings = {"block_size": block_size(name)} | settings
+    return torch_steps.make(name, params, lr, every=4, **settings)
 
 
 def clones(params):
@@ -67,33 +63,37 @@ def assert_same_state(state, other):
                 assert x.dtype == y.dtype
 
 
-DTYPES = [torch.float64, torch.float32, torch.bfloat16]
-WAYS = {"directly": lambda state: state, "torch.save": through_file, "deepcopy": copy.deepcopy}
+WAYS = {"directly": lambda state: state, "deepcopy": copy.deepcopy, "file": through_file}
 
 
 @names
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("way", WAYS)
-def test_training_goes_on_bit_for_bit(name, dtype, way):
+@pytest.mark.parametrize(
+    ("way", "dtype"),
+    [("directly", torch.float64), ("deepcopy", torch.float32), ("file", torch.bfloat16)],
+)
+def test_training_goes_on_bit_for_bit(name, way, dtype):
     """Saved in the middle of a refresh period, then ten more steps."""
     params = parameters(dtype)
     optimizer = make(name, params)
     train(optimizer, params, range(6))
     copies = clones(params)
-    other = make(name, copies, lr=7.0, eps=1e-3)
-    other.load_state_dict(WAYS[way](optimizer.state_dict()))
-    for group in other.param_groups:
-        assert group["lr"] == 0.1
+    other = make(name, copies, lr=7.0, **dict.fromkeys(optimizers.decays(name), 0.1))
+    saved = optimizer.state_dict()
+    other.load_state_dict(WAYS[way](saved))
+    assert other.param_groups[0]["lr"] == 0.1
+    assert_same_state(other.state_dict(), saved)
     train(optimizer, params, range(6, 16))
     train(other, copies, range(6, 16))
     assert_same(params, copies)
+    assert_same_state(other.state_dict(), optimizer.state_dict())
     assert all(torch.isfinite(param).all() for param in params)
 
 
 @names
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("stack_bytes", [1, 200, None])
-def test_other_stacks_hold_the_same_state(name, dtype, stack_bytes):
+@pytest.mark.parametrize(
+    ("stack_bytes", "dtype"), [(1, torch.bfloat16), (200, torch.float64), (None, torch.float32)]
+)
+def test_other_stacks_hold_the_same_state(name, stack_bytes, dtype):
     """The state bit for bit; steps up to rounding, which differs between batched products."""
     params = parameters(dtype)
     optimizer = make(name, params)
@@ -136,10 +136,10 @@ def test_contents(name):
     state = optimizer.state_dict()
     assert [group["count"] for group in state["param_groups"]] == [2]
     assert set(state["state"]) == set(range(9))
-    matrices = {"ASGO": 1, "Shampoo": 4, "NAdamW": 1}[name]  # (4, 3) in blocks of two
+    matrices = 4 if block_size(name) else 1  # (4, 3) in blocks of two
     assert {len(arrays) for arrays in state["state"][0].values()} == {matrices}
     assert state["state"][7] == {}  # no elements
-    parts = {"ASGO": 3, "Shampoo": 3, "NAdamW": 1}[name]  # fused (6, 2)
+    parts = 3 if name in optimizers.MATRIX_NAMES else 1  # fused (6, 2)
     assert len(state["state"][8]["t"]) == parts
     for tensor in state["state"].values():
         for arrays in tensor.values():
@@ -229,19 +229,41 @@ def test_state_dtype_survives_a_file(name):
 
 def test_what_does_not_fit_is_refused():
     params = parameters()
-    optimizer = make("Shampoo", params)
+    optimizer = make("shampoo", params)
     train(optimizer, params, range(2))
     state = optimizer.state_dict()
-    fewer = make("Shampoo", clones(params)[:3], roles=None)
+    fewer = make("shampoo", clones(params)[:3], roles=None)
     with pytest.raises(ValueError, match="size of optimizer's group"):
         fewer.load_state_dict(state)
-    groups = [group | {"block_size": 3} for group in state["param_groups"]]
-    with pytest.raises(ValueError, match=r"has 4 matrices where the layout has 2: .* block_size"):
-        make("Shampoo", clones(params)).load_state_dict(state | {"param_groups": groups})
+    for block_size in (3, None):
+        other = make("shampoo", clones(params), block_size=block_size)
+        with pytest.raises(ValueError, match=r"with block_size=\d+, not (3|None): its blocks are"):
+            other.load_state_dict(state)
+        assert other.param_groups[0]["block_size"] == block_size
+    for name in ("asgo", "caspr", "nadamw"):
+        with pytest.raises(ValueError, match="a state dict of Shampoo, not of "):
+            make(name, clones(params)).load_state_dict(state)
     copies = clones(params)
     adamw = torch.optim.AdamW(copies)
     train(adamw, copies, range(2))
-    unlike = make("NAdamW", params)
-    with pytest.raises(ValueError, match="not a state dict of a matprec optimizer"):
+    unlike = make("nadamw", params)
+    with pytest.raises(ValueError, match="a state dict of another optimizer, not of NAdamW"):
         unlike.load_state_dict(adamw.state_dict())
     train(unlike, params, range(2))
+
+
+@pytest.mark.parametrize("name", optimizers.MATRIX_NAMES)
+@pytest.mark.parametrize("settings", [{"block_size": 8}, {"block_size": 10, "max_dim": 8}], ids=str)
+def test_blocks_of_one_tensor_may_keep_different_things(name, settings):
+    """Wide, tall and square blocks; some of them with a side longer than max_dim."""
+    settings = optimizers.quick(name, **settings)
+    shapes = ((15, 8), (15, 11), (8, 15))
+    params = [torch.nn.Parameter(torch.randn(shape, dtype=torch.float64)) for shape in shapes]
+    optimizer = optimizers.torch_class(name)(params, **settings)
+    train(optimizer, params, range(3))
+    copies = clones(params)
+    twin = optimizers.torch_class(name)(copies, **settings)
+    twin.load_state_dict(through_file(optimizer.state_dict()))
+    train(optimizer, params, range(3, 6))
+    train(twin, copies, range(3, 6))
+    assert_same(params, copies)
