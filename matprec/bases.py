@@ -100,16 +100,18 @@ def drop_rounding(
 
     An entry of P^T G is a sum over a column of G and its error is proportional to that column's
     norm. With both bases the error is proportional to the norm of all of G where they are the
-    gradient's own, since a decomposition errs by that much; for any other gradient it is to the
-    norms of the entry's row and column, and what is small in both of them is signal.
+    gradient's own, since a decomposition errs by that much. For any other gradient rows and columns
+    of P^T G Q that are as short as that are null directions, and in the others an entry's error is
+    proportional to the norms of its row and column: what is small in both of them is signal.
     """
     tolerance = rounding(xp, rotated.dtype)
-    floor = xp.sqrt(xp.sum(grads * grads, axis=axes, keepdims=True))
+    floor = tolerance * xp.sqrt(xp.sum(grads * grads, axis=axes, keepdims=True))
     if len(axes) == 2:
         squares = rotated * rotated
         lines = [xp.sqrt(xp.sum(squares, axis=axis, keepdims=True)) for axis in axes]
-        floor = xp.where(linalg.per_matrix(xp, fresh, floor), floor, xp.maximum(*lines))
-    floor = tolerance * floor
+        null = (lines[0] < floor) | (lines[1] < floor)
+        other = xp.where(null, float("inf"), tolerance * xp.maximum(*lines))
+        floor = xp.where(linalg.per_matrix(xp, fresh, floor), floor, other)
     floor = xp.where(linalg.per_matrix(xp, where, floor), floor, 0.0)
     return xp.where(xp.abs(rotated) >= floor, rotated, 0.0)
 

@@ -176,9 +176,10 @@ def _transferred(
     return done
 
 
-def any_waits(state: State, live: Array) -> bool:
-    """Whether a matrix that takes part has had no refresh yet; waits for the device."""
-    return bool((live & (state["last_refresh"] == 0) & (state["failed_roots"] == 0)).any())
+def any_waits(state: State, taking_part: Array) -> bool:
+    """Whether a matrix that has a gradient at all has had no refresh yet; waits for the device."""
+    waiting = (state["last_refresh"] == 0) & (state["failed_roots"] == 0)
+    return bool((taking_part & waiting).any())
 
 
 def totals(states: list[State]) -> dict[str, Array]:

@@ -22,6 +22,9 @@ from matprec import linalg, moments, roots, transfer
 from matprec.algorithms.base import Array, RefreshingAlgorithm, State
 
 
+SMALL = 1e-4
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Grafted(RefreshingAlgorithm):
     """Hyperparameters that all of them have; subclasses choose other defaults.
@@ -54,11 +57,12 @@ class Grafted(RefreshingAlgorithm):
         # 1/2 is the exponent of most of them, and of all that have one side left.
         owner = type(self).__name__
         roots.check_root_method(owner, self.root_method, 0.5, self.eps_mode)
-        if self.root_method != "eigh" and self.eps_mode == "relative_mean":
-            # In float32 it is below the rounding errors of statistics of low rank: all are refused.
+        small = linalg.is_static(self.eps) and self.eps < SMALL
+        if self.root_method != "eigh" and self.eps_mode == "relative_mean" and small:
+            # Below the float32 rounding errors of statistics of low rank: all would be refused.
             raise ValueError(
-                f"{owner}: root_method={self.root_method!r} needs eps_mode='relative_max' or "
-                "'absolute', not 'relative_mean'"
+                f"{owner}: root_method={self.root_method!r} with eps_mode='relative_mean' needs "
+                f"eps of at least {SMALL}, not {self.eps!r} (or eps_mode='relative_max')"
             )
 
     @property

@@ -139,12 +139,13 @@ class MatrixOptimizer(torch.optim.Optimizer):
         algorithms = settings.build(self.algorithm_class, group)
         arrays = layout.gather(xp, mine.plan, grads)
         finite = layout.finite(xp, mine.plan, arrays)
-        live = finite
-        if not all(present):
-            live = [
-                flags & torch.tensor([present[owner] for owner in stack.owners]).to(flags.device)
-                for stack, flags in zip(mine.plan.stacks, finite, strict=True)
-            ]
+        taking_part = [
+            torch.tensor([present[owner] for owner in stack.owners], device=flags.device)
+            if not all(present)
+            else torch.ones_like(flags)
+            for stack, flags in zip(mine.plan.stacks, finite, strict=True)
+        ]
+        live = [flags & part for flags, part in zip(finite, taking_part, strict=True)]
         outputs, mine.stacks = stepping.step(
             xp,
             [algorithms[stack.elementwise] for stack in mine.plan.stacks],
@@ -160,7 +161,7 @@ class MatrixOptimizer(torch.optim.Optimizer):
             if stack.elementwise and not algorithms[0].elementwise:
                 outputs[number] = outputs[number] * group["fallback_lr_scale"]
             elif mine.waiting[number]:
-                mine.waiting[number] = stepping.any_waits(mine.stacks[number], live[number])
+                mine.waiting[number] = stepping.any_waits(mine.stacks[number], taking_part[number])
         for param, update in zip(params, layout.scatter(xp, mine.plan, outputs), strict=True):
             if update is not None and param.grad is not None:
                 _descend(param, update, group["lr"])

@@ -22,7 +22,8 @@ def identity(function):
 
 
 # Classes are looked up when called, so that a test may change them.
-def make_adafactor(**hyperparameters: Any):
+def make_adafactor(*, refresh_every: int = 1, **hyperparameters: Any):
+    """It has nothing to refresh, how often ever."""
     return adafactor.Adafactor(**hyperparameters)
 
 
@@ -30,7 +31,7 @@ def make_without(**hyperparameters: Any):
     return make_adafactor(**{"beta1": 0} | hyperparameters)
 
 
-def make_hfac(**hyperparameters: Any):
+def make_hfac(*, refresh_every: int = 1, **hyperparameters: Any):
     settings: dict[str, Any] = {"clip": None} | hyperparameters
     return hfac.HFac(**settings)
 
@@ -40,7 +41,8 @@ def make_adafacdiag(**hyperparameters: Any):
 
 
 def make_plus_plus(**hyperparameters: Any):
-    return adafacdiag.AdafacDiagPlusPlus(**hyperparameters)
+    settings: dict[str, Any] = {"clip": None} | hyperparameters
+    return adafacdiag.AdafacDiagPlusPlus(**settings)
 
 
 def make_hfacdiag(**hyperparameters: Any):

@@ -368,6 +368,8 @@ def zero_gradients(shape, run):
             np.testing.assert_array_equal(state[key], np.eye(len(state[key][0])) + 0 * state[key])
     assert np.all(norms(updates[3]) > 0)
     assert np.any(states[4]["left_basis"] != states[2]["left_basis"])
+    _, states = run(make_soap(refresh_every=2, shampoo_beta=0.0), [*rest[:2], zero])
+    np.testing.assert_array_equal(states[2]["left_basis"], states[1]["left_basis"])
     _, states = run(make_soap(refresh_every=100, shampoo_beta=0.6), [*rest, zero, zero])
     for key, beta in {"mean": 0.95, "second_moment": 0.95, "left": 0.6, "right": 0.6}.items():
         close(states[-1][key], beta**2 * states[-3][key], 1e-14)

@@ -160,6 +160,7 @@ MUTATIONS = [
         "-xp.expm1(t * math.log(beta))",
         "-xp.expm1(2 * t * math.log(beta))",
         identities.constant_gradients_give_scaled_polar_factors_at_every_step,
+        identities.amortised_refreshes_change_nothing_under_constant_gradients,
     ),
     (
         stepping,
@@ -256,7 +257,6 @@ MUTATIONS = [
         "(count - start) % every",
         "(count + start) % every",
         identities.between_refreshes_the_roots_stay_bit_for_bit,
-        identities.amortised_refreshes_change_nothing_under_constant_gradients,
     ),
 ]
 

@@ -143,8 +143,8 @@ MUTATIONS = [
     ),
     (
         adafactor,
-        "self.beta1 == 0)",
-        "self.beta1 == 1)",
+        "linalg.is_zero(self.beta1)",
+        "linalg.is_zero(self.beta1 - 1)",
         identities.without_momentum_no_first_moment_is_stored,
     ),
     (
@@ -183,9 +183,9 @@ MUTATIONS = [
         identities.hfac_moves_by_its_factored_momentum,
     ),
     (
-        hfac,
-        "rms / self.clip, 1.0",
-        "rms * self.clip, 1.0",
+        factored,
+        "rms / clip, 1.0",
+        "rms * clip, 1.0",
         identities.clipping_bounds_the_root_mean_square_and_keeps_the_direction,
     ),
 ]

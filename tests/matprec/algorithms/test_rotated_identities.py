@@ -223,8 +223,8 @@ MUTATIONS = [
     ),
     (
         nadamw,
-        "self.beta1 == 0)",
-        "self.beta1 == 1)",
+        "linalg.is_zero(self.beta1)",
+        "linalg.is_zero(self.beta1 - 1)",
         identities.without_momentum_no_first_moment_is_stored,
     ),
     (

@@ -134,10 +134,14 @@ def test_root_methods_give_the_same_directions(algorithm, method):
 
 
 def test_a_root_method_that_cannot_take_the_exponent_is_refused():
-    caspr.CASPR(p=3, root_method="newton")
-    caspr.CASPR(p=2, root_method="polar_express")
+    caspr.CASPR(p=3, root_method="newton", eps_mode="relative_max")
+    caspr.CASPR(p=2, root_method="polar_express", eps=1e-4)
+    with pytest.raises(
+        ValueError, match=r"'relative_mean' needs eps of at least 0.0001, not 1e-06"
+    ):
+        caspr.CASPR(root_method="newton")
     with pytest.raises(ValueError, match=r"^CASPR: root_method='polar_express' needs the exponent"):
-        caspr.CASPR(p=3, root_method="polar_express")
+        caspr.CASPR(p=3, root_method="polar_express", eps=1e-4)
     for algorithm in EVERY:
         with pytest.raises(ValueError, match="eps_mode='outside' needs root_method='eigh'"):
             algorithm(root_method="newton", eps_mode="outside")
