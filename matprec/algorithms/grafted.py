@@ -21,7 +21,6 @@ from typing import Any, ClassVar, Literal
 from matprec import linalg, moments, roots, transfer
 from matprec.algorithms.base import Array, RefreshingAlgorithm, State
 
-
 SMALL = 1e-4
 
 
