@@ -1,11 +1,16 @@
 """Fixtures that several rooms' tests share. A test process has one thread."""
 
 import os
+import signal
 
 for _variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
 
 import pytest  # noqa: E402
+
+# A shell starts background jobs with Ctrl-C ignored, and children would inherit that: tests that
+# interrupt them need it back, whoever runs the suite.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
