@@ -24,14 +24,16 @@ from matprec.algorithms import Algorithm
 class _GroupState:
     """A parameter group's layout, its stacks' states, and the number of steps it has taken.
 
-    `present` tells which parameters had a gradient in the last step, `waiting` per stack whether
-    any of those may still wait for its first refresh: only then need the device be asked.
+    `present` tells which parameters had a gradient in the last step, `taking_part` (B,) the same
+    per stack, and `waiting` per stack whether any of those may still wait for its first refresh:
+    only then need the device be asked.
     """
 
     plan: layout.Plan
     stacks: list[dict[str, torch.Tensor]]
     count: int = 0
     present: list[bool] = dataclasses.field(default_factory=list)
+    taking_part: list[torch.Tensor] = dataclasses.field(default_factory=list)
     waiting: list[bool] = dataclasses.field(default_factory=list)
 
 
@@ -134,21 +136,21 @@ class MatrixOptimizer(torch.optim.Optimizer):
         grads = [_gradient(param, _state_dtype(group, param)) for param in params]
         present = [param.grad is not None for param in params]
         mine.count += 1
-        if present != mine.present:
-            mine.present, mine.waiting = present, [True] * len(mine.plan.stacks)
         algorithms = settings.build(self.algorithm_class, group)
         arrays = layout.gather(xp, mine.plan, grads)
         finite = layout.finite(xp, mine.plan, arrays)
-        taking_part = [
-            torch.tensor([present[owner] for owner in stack.owners], device=flags.device)
-            if not all(present)
-            else torch.ones_like(flags)
-            for stack, flags in zip(mine.plan.stacks, finite, strict=True)
-        ]
-        live = [flags & part for flags, part in zip(finite, taking_part, strict=True)]
+        chosen = [algorithms[stack.elementwise] for stack in mine.plan.stacks]
+        if present != mine.present:
+            mine.present = present
+            mine.waiting = [algorithm.refresh_at != "never" for algorithm in chosen]
+            mine.taking_part = [
+                torch.tensor([present[owner] for owner in stack.owners], device=flags.device)
+                for stack, flags in zip(mine.plan.stacks, finite, strict=True)
+            ]
+        live = [flags & part for flags, part in zip(finite, mine.taking_part, strict=True)]
         outputs, mine.stacks = stepping.step(
             xp,
-            [algorithms[stack.elementwise] for stack in mine.plan.stacks],
+            chosen,
             mine.stacks,
             arrays,
             owners=[stack.owners for stack in mine.plan.stacks],
@@ -160,8 +162,10 @@ class MatrixOptimizer(torch.optim.Optimizer):
         for number, stack in enumerate(mine.plan.stacks):
             if stack.elementwise and not algorithms[0].elementwise:
                 outputs[number] = outputs[number] * group["fallback_lr_scale"]
-            elif mine.waiting[number]:
-                mine.waiting[number] = stepping.any_waits(mine.stacks[number], taking_part[number])
+            if mine.waiting[number] and mine.count >= chosen[number].start_step:  # type: ignore[attr-defined]
+                mine.waiting[number] = stepping.any_waits(
+                    mine.stacks[number], mine.taking_part[number]
+                )
         for param, update in zip(params, layout.scatter(xp, mine.plan, outputs), strict=True):
             if update is not None and param.grad is not None:
                 _descend(param, update, group["lr"])

@@ -12,6 +12,7 @@ from stacks import run
 import matprec.jax
 import matprec.torch
 from matprec import layout, settings
+from matprec import step as stepping
 from matprec.algorithms import ASGO, AdafacDiag, AdafacDiagPlusPlus, ASGOTheory, Shampoo
 
 REFRESHING = pytest.mark.parametrize("name", optimizers.REFRESHING_NAMES)
@@ -121,3 +122,21 @@ def test_a_chosen_side_longer_than_max_dim_gives_way(algorithm):
     small, _ = run(xp, algorithm(side="right"), grads)
     np.testing.assert_array_equal(chosen, small)
     assert states[0]["root"].shape == (1, 4, 4)
+
+
+@pytest.mark.parametrize("name", optimizers.NAMES)
+def test_the_device_is_asked_only_while_something_waits(monkeypatch, name):
+    """In torch every question is a wait for an accelerator."""
+    asked = []
+    any_waits = stepping.any_waits
+    monkeypatch.setattr(
+        stepping, "any_waits", lambda *arguments: asked.append(1) or any_waits(*arguments)
+    )
+    params = [torch.nn.Parameter(torch.ones(5, 8)), torch.nn.Parameter(torch.ones(8))]
+    optimizer = optimizers.torch_class(name)(params)
+    for _ in range(4):
+        for param in params:
+            param.grad = torch.randn(param.shape)
+        optimizer.step()
+    assert len(asked) == (name in optimizers.REFRESHING_NAMES)
+    assert not any(optimizer._groups[0].waiting)
