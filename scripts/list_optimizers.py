@@ -49,7 +49,7 @@ def main() -> int:
     )
     print(
         "m x n: rows (outputs) x columns (inputs); d: the shorter side, D: the longer; "
-        "all with default hyperparameters; to this project's own come four counters per matrix or block"
+        "all with default hyperparameters; this project's own add four counters per matrix or block"
     )
     return 0
 

@@ -162,10 +162,10 @@ class MatrixOptimizer(torch.optim.Optimizer):
         for number, stack in enumerate(mine.plan.stacks):
             if stack.elementwise and not algorithms[0].elementwise:
                 outputs[number] = outputs[number] * group["fallback_lr_scale"]
-            if mine.waiting[number] and mine.count >= chosen[number].start_step:  # type: ignore[attr-defined]
-                mine.waiting[number] = stepping.any_waits(
-                    mine.stacks[number], mine.taking_part[number]
-                )
+            started = mine.count >= getattr(chosen[number], "start_step", 1)
+            if mine.waiting[number] and started:
+                part = mine.taking_part[number]
+                mine.waiting[number] = stepping.any_waits(mine.stacks[number], part)
         for param, update in zip(params, layout.scatter(xp, mine.plan, outputs), strict=True):
             if update is not None and param.grad is not None:
                 _descend(param, update, group["lr"])
