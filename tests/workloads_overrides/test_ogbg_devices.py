@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from algoperf_api import random_utils, spec
-from workloads_overrides.small.ogbg import batching, param_map
+from workloads_overrides.base import param_map
+from workloads_overrides.small.ogbg import batching
 
 EXAMPLES, BATCH = 200, 64
 DATA_RNG = np.array([1, 2])
@@ -111,7 +112,8 @@ def test_eight_jax_devices(jax_workload, params, data_dir, molecules, tmp_path, 
         "validation", EXAMPLES, BATCH, params, None, None, str(data_dir)
     )
     batch = merged_batch(molecules, 8)
-    logits, losses = jax_workload._eval_batch(params, batch, None, None)
+    rows = jax_workload._eval_arrays(params, batch, None, None)
+    logits, losses = rows["logits"], rows["losses"]
     assert np.isfinite(logits).all()
     expected |= {"summed": float(losses.sum()), "n_valid_examples": batch["weights"].sum()}
     assert json.loads(run.stdout) == pytest.approx(expected, rel=1e-5)

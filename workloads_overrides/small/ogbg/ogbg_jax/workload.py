@@ -1,6 +1,5 @@
 """`ogbg_small` in JAX."""
 
-import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,8 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from algoperf_api import jax_sharding_utils, param_utils, spec
-
+from ....base.jax_workload import JaxWorkload
 from ..batching import Capacity, make_batch
 from ..dataset import Molecules
 from ..graphs import EDGE_FEATURES, NODE_FEATURES, GraphsTuple
@@ -18,20 +16,15 @@ from ..workload import BaseOgbgSmallWorkload, Batch
 from .models import GraphNetwork
 
 
-class OgbgSmallWorkload(BaseOgbgSmallWorkload):
-    """Arrays of a batch are global and sharded over all devices by their leading axis."""
+class OgbgSmallWorkload(BaseOgbgSmallWorkload, JaxWorkload):
+    """A shard for every device; logits are (graphs, 30)."""
 
-    @property
-    def _num_shards(self) -> int:
-        return jax.device_count()
-
-    def _place(
+    def _place_shards(
         self, molecules: Molecules, shards: Sequence[np.ndarray], capacity: Capacity
     ) -> Batch:
-        return jax_sharding_utils.shard_along_batch_dim(make_batch(molecules, shards, capacity))
+        return self._place(make_batch(molecules, shards, capacity))
 
-    @functools.cached_property
-    def _model(self) -> GraphNetwork:
+    def _make_model(self) -> GraphNetwork:
         return GraphNetwork(
             num_outputs=self.num_outputs,
             latent_dim=self.latent_dim,
@@ -39,16 +32,8 @@ class OgbgSmallWorkload(BaseOgbgSmallWorkload):
             num_rounds=self.num_message_passing_steps,
         )
 
-    @functools.cached_property
-    def _init(self) -> Any:
-        """The model's `init`, compiled in 1 s instead of 4: it runs once, on one node."""
-        return jax.jit(
-            functools.partial(self._model.init, train=False, dropout_rate=0.0),
-            compiler_options={"xla_backend_optimization_level": 0},
-        )
-
-    def init_model_fn(self, rng: jax.Array) -> tuple[Any, None]:
-        """(parameters on every device, no model state); sets `param_shapes` and the types."""
+    def _example_batch(self) -> Batch:
+        """One graph of one node and one edge."""
         one = jnp.ones(1, jnp.int32)
         graph = GraphsTuple(
             nodes=jnp.ones((1, NODE_FEATURES)),
@@ -59,32 +44,7 @@ class OgbgSmallWorkload(BaseOgbgSmallWorkload):
             n_node=one,
             n_edge=one,
         )
-        params = self._init({"params": rng}, graph)["params"]
-        self._param_shapes = param_utils.jax_param_shapes(params)
-        self._param_types = param_utils.jax_param_types(self._param_shapes)
-        return jax_sharding_utils.replicate(params), None
-
-    def model_fn(
-        self,
-        params: Any,
-        augmented_and_preprocessed_input_batch: Batch,
-        model_state: Any,
-        mode: spec.ForwardPassMode,
-        rng: Any,
-        update_batch_norm: bool,
-        dropout_rate: float | jax.Array = 0.1,
-    ) -> tuple[jax.Array, Any]:
-        """(logits (graphs, 30), `model_state` as it came). `rng` and the rate count in TRAIN."""
-        del update_batch_norm
-        train = mode == spec.ForwardPassMode.TRAIN
-        logits: Any = self._model.apply(
-            {"params": params},
-            augmented_and_preprocessed_input_batch["inputs"],
-            train=train,
-            dropout_rate=dropout_rate,
-            rngs={"dropout": rng} if train else None,
-        )
-        return logits, model_state
+        return {"inputs": graph}
 
     def loss_fn(
         self,
@@ -102,28 +62,7 @@ class OgbgSmallWorkload(BaseOgbgSmallWorkload):
         losses = jnp.where(mask != 0, losses, 0.0)
         return {"summed": losses.sum(), "n_valid_examples": mask.sum(), "per_example": losses}
 
-    @functools.partial(
-        jax.jit,
-        static_argnums=(0,),
-        in_shardings=(
-            jax_sharding_utils.get_replicate_sharding(),
-            jax_sharding_utils.get_batch_dim_sharding(),
-            jax_sharding_utils.get_replicate_sharding(),
-            jax_sharding_utils.get_replicate_sharding(),
-        ),
-        out_shardings=jax_sharding_utils.get_replicate_sharding(),
-    )
-    def _eval_batch(
-        self, params: Any, batch: Batch, model_state: Any, rng: Any
-    ) -> tuple[jax.Array, jax.Array]:
-        """Logits and losses, both (graphs, 30)."""
-        mode = spec.ForwardPassMode.EVAL
-        logits, _ = self.model_fn(params, batch, model_state, mode, rng, update_batch_norm=False)
-        return logits, self.loss_fn(batch["targets"], logits, batch["weights"])["per_example"]
-
-    def _eval_arrays(
-        self, params: Any, batch: Batch, model_state: Any, rng: Any
-    ) -> tuple[np.ndarray, ...]:
-        logits, losses = self._eval_batch(params, batch, model_state, rng)
-        arrays = (logits, losses, batch["targets"], batch["weights"])
-        return tuple(np.asarray(array) for array in arrays)
+    def _eval_rows(self, logits: jax.Array, batch: Batch) -> dict[str, Any]:
+        targets, weights = batch["targets"], batch["weights"]
+        losses = self.loss_fn(targets, logits, weights)["per_example"]
+        return {"logits": logits, "losses": losses, "targets": targets, "weights": weights}

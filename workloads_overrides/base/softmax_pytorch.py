@@ -1,0 +1,43 @@
+"""Softmax cross-entropy over rows in PyTorch: the loss and the sums that evaluations need."""
+
+import torch
+from torch.nn import functional as F
+
+from .pytorch_workload import Batch, PytorchWorkload
+from .rows import RowsWorkload
+from .softmax_shapes import check_loss_shapes
+
+
+class PytorchSoftmaxWorkload(PytorchWorkload, RowsWorkload):
+    """Integer labels of any shape (B, ...), logits with one more axis, weights per label."""
+
+    def loss_fn(
+        self,
+        label_batch: torch.Tensor,
+        logits_batch: torch.Tensor,
+        mask_batch: torch.Tensor | None = None,
+        label_smoothing: float = 0.0,
+    ) -> dict[str, torch.Tensor]:
+        """`summed`, `n_valid_examples` and `per_example` (shape of the labels), 0 where masked.
+
+        (1 - a) * NLL + a * mean over classes, in single precision at least. All three are of this
+        process alone: callers sum `summed` and `n_valid_examples` over ranks.
+        """
+        ones = torch.ones(label_batch.shape, device=logits_batch.device)
+        mask = ones if mask_batch is None else mask_batch
+        check_loss_shapes(label_batch.shape, logits_batch.shape, mask.shape)
+        losses = F.cross_entropy(
+            logits_batch.flatten(0, -2).to(torch.promote_types(logits_batch.dtype, torch.float32)),
+            label_batch.flatten(),
+            reduction="none",
+            label_smoothing=label_smoothing,
+        )
+        losses = torch.where(mask != 0, losses.view(label_batch.shape), 0.0)
+        return {"summed": losses.sum(), "n_valid_examples": mask.sum(), "per_example": losses}
+
+    def _eval_rows(self, logits: torch.Tensor, batch: Batch) -> dict[str, torch.Tensor]:
+        weights, targets = batch["weights"], batch["targets"]
+        correct = torch.where(weights != 0, (logits.argmax(-1) == targets).float(), 0.0)
+        losses = self.loss_fn(targets, logits, weights)["per_example"]
+        arrays = {"loss": losses, "accuracy": correct, "denominator": weights}
+        return {name: x.reshape(len(x), -1).sum(1) for name, x in arrays.items()}
