@@ -58,10 +58,10 @@ class Setting:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What `targets.json` holds, and the best point of each baseline."""
+    """What `targets.json` holds, and the record of each baseline's search."""
 
     content: dict[str, Any]
-    best: dict[str, search_space.Point]
+    searches: dict[str, dict[str, Any]]
 
 
 def targets_file(workload: str) -> Path:
@@ -115,21 +115,25 @@ class Procedure:
         repeats = self._repeat("repeat", {winner_name: winner}, self.horizon)[winner_name]
         found = targets.targets(repeats, self.step_hint)
         races = self._repeat("race", best, self.step_hint)
+        facts = {
+            "procedure": one_line(f"{__doc__} {targets.__doc__}"),
+            **self.facts(command),
+        }
+        searches = {name: [run.record() for run in trials[name]] for name in BASELINES}
         content = {
             **found,
             "status": "measured",
             "provenance": {
-                "procedure": one_line(f"{__doc__} {targets.__doc__}"),
-                **self.facts(command),
+                **facts,
                 "winner": {"baseline": winner_name, "hyperparameters": winner.hyperparameters},
                 "steps_to_target": {
                     name: targets.spread(runs, found) for name, runs in races.items()
                 },
                 "repeats": [run.record() for run in repeats],
-                "search": {name: [run.record() for run in trials[name]] for name in BASELINES},
+                "search": searches,
             },
         }
-        return Outcome(content, {name: run.hyperparameters for name, run in best.items()})
+        return Outcome(content, {name: {**facts, "search": searches[name]} for name in BASELINES})
 
     def search(self, points: Mapping[str, list[search_space.Point]]) -> dict[str, list[SettingRun]]:
         """Every point of every submission, with one seed, at the target-setting horizon."""

@@ -1,4 +1,4 @@
-"""Tune any submission for the race as target setting tunes the baselines, with the same effort.
+"""Tune any submission on a workload as target setting tunes the baselines, with the same effort.
 
 Each submission gets as many points as a baseline got, drawn by the same seeded quasi-random
 sequence over its own ranges, with the same training seed and the same number of steps, the
@@ -32,8 +32,8 @@ def tune(
     """Runs the search of every submission.
 
     Returns:
-        Per submission what is written down: the facts of the search, the best point as
-        "best", and every run under "search", best first.
+        Per submission what is written down: the facts of the search, and every run under
+        "search", best first.
 
     Raises:
         UserError: a bad value, a missing or wrong file of ranges.
@@ -52,14 +52,12 @@ def tune(
         name: search_space.load(ranges_of(name, place.root), setting.num_trials, setting.rng_seed)
         for name in names
     }
-    found = {name: targets.ranked(runs) for name, runs in procedure.search(points).items()}
     return {
         name: {
-            "best": runs[0].hyperparameters,
             "procedure": one_line(__doc__ or ""),
             **procedure.facts(command),
             "tuning_search_space": str(ranges_of(name, Path())),
-            "search": [run.record() for run in runs],
+            "search": [run.record() for run in targets.ranked(runs)],
         }
-        for name, runs in found.items()
+        for name, runs in procedure.search(points).items()
     }

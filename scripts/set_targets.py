@@ -40,12 +40,20 @@ flags.DEFINE_string("output", None, "File to write; without it, the workload's o
 flags.DEFINE_boolean(
     "write_search_spaces",
     False,
-    "Also put each baseline's best point first in tuning_search_spaces/<baseline>.json.",
+    "Also write each baseline's search to tuning_search_spaces/measured/<workload>, and put its "
+    "best point over all measured workloads first in tuning_search_spaces/<baseline>.json.",
 )
 
 
 def main() -> int:
-    from benchmark import progress, runs, search_space, submission, target_setting
+    from benchmark import (
+        first_points,
+        progress,
+        runs,
+        search_space,
+        submission,
+        target_setting,
+    )
     from benchmark.log import write_json
 
     names = [field.name for field in dataclasses.fields(target_setting.Setting)]
@@ -67,10 +75,10 @@ def main() -> int:
         print(f"{name}: reached {race['reached']}, {race['steps_to_validation_target']}")
     print(output)
     if FLAGS.write_search_spaces:
-        for name, point in outcome.best.items():
-            path = submission.search_space_of(name, place.root)
-            search_space.replace_first(path, point)
-            print(path)
+        for name, record in outcome.searches.items():
+            first_points.write_record(FLAGS.workload, name, record, place.root)
+            first_points.put_first(name, place.root)
+            print(submission.search_space_of(name, place.root))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Tune submissions on a workload as its targets were set, and put the best points first in their lists.
+"""Tune submissions on a workload as its targets were set; put the best points over all workloads first in their lists.
 
 Example: python scripts/tune.py --submissions=asgo,shampoo --workload=ogbg_small --num_trials=10
 """  # noqa: E501
@@ -33,8 +33,7 @@ flags.DEFINE_integer("jobs", 2, "Runs side by side, each on a core of its own.")
 
 
 def main() -> int:
-    from benchmark import progress, runs, search_space, submission, target_setting, tuning
-    from benchmark.log import write_json
+    from benchmark import first_points, progress, runs, target_setting, tuning
 
     names = {field.name for field in dataclasses.fields(target_setting.Setting)}
     names &= set(FLAGS)
@@ -44,12 +43,10 @@ def main() -> int:
     with progress.reporter() as reporter:
         found = tuning.tune(FLAGS.submissions, setting, command, reporter, place)
     for name, record in found.items():
-        path = submission.search_space_of(name, place.root)
-        search_space.replace_first(path, record["best"])
-        measured = path.parent / "measured" / f"{name}.json"
-        measured.parent.mkdir(exist_ok=True)
-        write_json(measured, record)
-        print(f"{name}: {record['search'][0]['best_validation']:.4f} with {record['best']}")
+        first_points.write_record(FLAGS.workload, name, record, place.root)
+        best = record["search"][0]
+        print(f"{name}: {best['best_validation']:.4f} with {best['hyperparameters']}")
+        print(f"{name}: first in its list now {first_points.put_first(name, place.root)}")
     return 0
 
 

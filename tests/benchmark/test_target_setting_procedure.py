@@ -85,7 +85,9 @@ def test_the_procedure_then_once_more_with_everything_kept(setting, fake_root):
         "baseline": "adamw",
         "hyperparameters": {"learning_rate": best},
     }
-    assert outcome.best == {name: {"learning_rate": best} for name in ("adamw", "nadamw")}
+    for name in ("adamw", "nadamw"):
+        assert outcome.searches[name]["search"] == searched[name]
+        assert outcome.searches[name]["workload"] == "quadratic"
     assert content["status"] == "measured"
     assert content["validation_target_value"] == provenance["repeats"][0]["best_validation"]
     assert content["test_target_value"] == provenance["repeats"][0]["best_test"]

@@ -53,6 +53,10 @@ def test_writes_targets_and_search_spaces(command, fake_root, tmp_path):
         space = fake_root / "tuning_search_spaces" / f"{name}.json"
         assert json.loads(space.read_text()) == [best, {"learning_rate": 0.2}]
         assert str(space) in done.stdout
+        measured = fake_root / "tuning_search_spaces" / "measured" / "quadratic" / f"{name}.json"
+        record = json.loads(measured.read_text())
+        assert record["search"] == content["provenance"]["search"][name]
+        assert record["command"] == content["provenance"]["command"]
 
 
 def test_a_list_that_the_best_point_cannot_join_is_refused_before_any_run(
