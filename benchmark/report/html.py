@@ -9,7 +9,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from benchmark.report.style import looks
-from benchmark.report.table import columns, target_lines
+from benchmark.report.table import caveat, columns, target_lines
 from benchmark.scoring import FACTS, Scores
 
 TEMPLATE = "report.html.j2"
@@ -57,6 +57,7 @@ def render(scores: Scores, plots: Sequence[Plot]) -> str:
         rows=list(zip(*(column.cells for column in shown), strict=True)),
         looks=looks(scores.scores),
         targets=target_lines(scores),
+        caveat=caveat(scores),
         plots=by_workload,
         profile=[plot for plot in plots if plot.workload is None],
         facts=_shared_facts(scores),

@@ -15,6 +15,8 @@ from benchmark.scoring import Scores
 # Without a terminal (a log file, a pipe) rich would fold the table to 80 columns.
 WIDTH = 100
 LONGEST_HEADING = 9
+# Fewer studies than these rank nothing: seeds differ by more than optimizers do.
+RANKING_STUDIES = 5
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,14 @@ def target_lines(scores: Scores) -> list[str]:
     return lines
 
 
+def caveat(scores: Scores) -> str:
+    """What must be said of a race with few studies; empty with enough of them."""
+    if scores.num_studies >= RANKING_STUDIES or len(scores.scores) < 2:
+        return ""
+    studies = "one study" if scores.num_studies == 1 else f"{scores.num_studies} studies"
+    return f"Of {studies}: no ranking, which takes {RANKING_STUDIES} and ranges that do not overlap"
+
+
 def print_table(scores: Scores, console: Console | None = None) -> None:
     """Prints the table and the targets, best score first. Fits into 100 columns."""
     if console is None:
@@ -129,5 +139,6 @@ def print_table(scores: Scores, console: Console | None = None) -> None:
         if len(scores.targets) > 1:
             table.add_section()
     console.print(table)
-    for line in target_lines(scores):
-        console.print(Text(line))
+    for line in [*target_lines(scores), caveat(scores)]:
+        if line:
+            console.print(Text(line))

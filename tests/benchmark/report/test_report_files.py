@@ -90,7 +90,7 @@ def test_the_page_holds_the_table_and_the_facts(report: Path):
     assert page.rows[1][:3] == ["asgo", "ogbg_small", "2 of 2"]
     assert [row[0] for row in page.rows[1:5]] == ["asgo", "nadamw", "shampoo", "adamw"]
     for fact in (
-        "asgo has the highest AlgoPerf benchmark score, 1.0000",
+        "asgo has the highest AlgoPerf benchmark score, 1.0000. Of 2 studies: no ranking",
         "validation mean_average_precision ≥ 0.7, budget 60 s",
         "Imagined CPU @ 3.00GHz, 1 of 2 CPU cores",
         "jax 0.7.0, optax 0.2.2, numpy 2.4.6",

@@ -28,7 +28,20 @@ def test_the_table_of_a_race(tmp_path: Path):
         "adamw      toy       3 of 3      400     40.0    1.33   1.00    1.50   0.8889 0.7400",
         "asgo       toy       1 of 3        -        -       -      -    1.50   0.0000 0.7700",
         "toy: validation mean_average_precision ≥ 0.7, budget 60 s",
+        "Of 3 studies: no ranking, which takes 5 and ranges that do not overlap",
     ]
+
+
+@pytest.mark.parametrize(("studies", "told"), [(1, "Of one study: "), (4, "Of 4 studies"), (5, "")])
+def test_few_studies_rank_nothing_and_the_table_says_so(tmp_path: Path, studies: int, told: str):
+    race(tmp_path, {"a": [1] * studies, "b": [2] * studies})
+    last = printed(score_tree(tmp_path, baselines=(), num_studies=studies))[-1]
+    assert last.startswith(told or "toy: validation")
+
+
+def test_one_submission_alone_is_no_ranking_to_warn_of(tmp_path: Path):
+    race(tmp_path, {"a": [1]})
+    assert printed(score_tree(tmp_path, baselines=()))[-1].startswith("toy: validation")
 
 
 def test_rows_of_a_submission_stand_together(tmp_path: Path):
@@ -36,7 +49,7 @@ def test_rows_of_a_submission_stand_together(tmp_path: Path):
         race(tmp_path, hits, workload)
     lines = printed(score_tree(tmp_path, baselines=("a",)))
     names = [line.split()[0] for line in lines[3:] if line.strip()]
-    assert names == ["b", "two", "a", "two", "one:", "two:"]
+    assert names == ["b", "two", "a", "two", "one:", "two:", "Of"]
 
 
 def test_groups_tell_a_submissions_score_once(tmp_path: Path):
