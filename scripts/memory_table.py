@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from absl import flags
 
 from benchmark.errors import UserError, run_main
-from workloads_overrides.c4.llama import MODELS, Tensor
+from workloads_overrides.c4.config import MODELS, Tensor
 
 FLAGS = flags.FLAGS
 

@@ -16,7 +16,7 @@ from workloads_overrides import WORKLOADS
 FLAGS = flags.FLAGS
 
 flags.DEFINE_list("workloads", list(WORKLOADS), f"Comma-separated, of: {', '.join(WORKLOADS)}.")
-flags.DEFINE_string("data_dir", "data", "Folder that gets one subfolder per workload.")
+flags.DEFINE_string("data_dir", "data", "Folder that gets a subfolder per data set.")
 
 
 def main() -> int:
@@ -30,7 +30,7 @@ def main() -> int:
     with progress.reporter() as reporter:
         for name in FLAGS.workloads:
             prepare_data(name, FLAGS.data_dir, reporter)
-            reporter.note(f"{name}: prepared in {Path(FLAGS.data_dir).expanduser() / name}")
+            reporter.note(f"{name}: prepared in {Path(FLAGS.data_dir).expanduser()}")
     return 0
 
 

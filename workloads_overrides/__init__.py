@@ -19,6 +19,18 @@ WORKLOADS: dict[str, dict] = {
         "workload_path": "small/ogbg/ogbg",
         "workload_class_name": "OgbgSmallWorkload",
     },
+    "c4_small": {
+        "workload_path": "small/c4/c4",
+        "workload_class_name": "C4SmallWorkload",
+    },
+    "imagenet_resnet_small": {
+        "workload_path": "small/imagenet_resnet/imagenet_resnet",
+        "workload_class_name": "ImagenetResnetSmallWorkload",
+    },
+    "imagenet_vit_small": {
+        "workload_path": "small/imagenet_vit/imagenet_vit",
+        "workload_class_name": "ImagenetVitSmallWorkload",
+    },
 }
 
 

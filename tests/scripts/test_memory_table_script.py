@@ -14,7 +14,7 @@ from matprec.jax.memory import StateSize, state_size
 from submissions.common.hyperparameters import make_run
 from submissions.common.jax import make_optimizer
 from submissions.registry import OPTIMIZERS
-from workloads_overrides.c4.llama import MODELS, Tensor
+from workloads_overrides.c4.config import MODELS, Tensor
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "memory_table.py"
 UNIT = 1.024e9

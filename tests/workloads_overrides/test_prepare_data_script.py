@@ -29,7 +29,7 @@ def test_help_has_an_example(script):
 def test_prepared_data_is_found(script, data_dir):
     run = script("--workloads=ogbg_small", f"--data_dir={data_dir}")
     assert run.returncode == 0, run.stderr
-    assert run.stdout == f"ogbg_small: prepared in {data_dir}/ogbg_small\n"
+    assert run.stdout == f"ogbg_small: prepared in {data_dir}\n"
     assert run.stderr == ""
 
 

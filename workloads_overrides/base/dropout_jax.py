@@ -29,4 +29,4 @@ class Dropout:
         if self._used > self._size:
             raise ValueError(f"dropout of {self._used} entries, but only {self._size} were drawn")
         keep = self._keep[start : self._used].reshape(x.shape)
-        return jnp.where(keep, x * self._scale, 0.0)
+        return jnp.where(keep, x * self._scale.astype(x.dtype), 0.0)

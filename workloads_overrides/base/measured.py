@@ -54,6 +54,11 @@ class MeasuredWorkload(spec.Workload):
     ) -> dict[str, np.ndarray]:
         """Per row of the global batch whatever the metrics of a split need."""
 
+    @staticmethod
+    def pytorch_name(flax_module_dotted: str) -> str:
+        """The name in the PyTorch model of a flax module, both dotted: for `param_map`."""
+        return flax_module_dotted
+
     @property
     def _targets(self) -> dict[str, Any]:
         return _read_targets(self.targets_path)

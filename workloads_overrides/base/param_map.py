@@ -13,6 +13,9 @@ import numpy as np
 FlaxParams = Mapping[str, Any]  # nested, with arrays at the leaves
 Rename = Callable[[str], str]  # a flax module's dotted name to PyTorch's
 
+# The last two are running statistics of batch norms: flax's `batch_stats`, PyTorch's buffers.
+_LEAVES = {"bias": "bias", "mean": "running_mean", "var": "running_var"}
+
 
 def to_pytorch(params: FlaxParams, rename: Rename = str) -> dict[str, np.ndarray]:
     """A state dict's content, from flax parameters or gradients."""
@@ -45,7 +48,7 @@ def _leaves(params: FlaxParams, prefix: tuple[str, ...] = ()) -> Iterator[tuple[
 
 
 def _torch_name(path: tuple[str, ...], rename: Rename) -> str:
-    leaf = "bias" if path[-1] == "bias" else "weight"
+    leaf = _LEAVES.get(path[-1], "weight")
     return f"{rename('.'.join(path[:-1]))}.{leaf}"
 
 

@@ -28,7 +28,8 @@ class PytorchSoftmaxWorkload(PytorchWorkload, RowsWorkload):
         check_loss_shapes(label_batch.shape, logits_batch.shape, mask.shape)
         losses = F.cross_entropy(
             logits_batch.flatten(0, -2).to(torch.promote_types(logits_batch.dtype, torch.float32)),
-            label_batch.flatten(),
+            # PyTorch refuses labels that are no classes, even where they do not count.
+            torch.where(mask != 0, label_batch, 0).flatten(),
             reduction="none",
             label_smoothing=label_smoothing,
         )

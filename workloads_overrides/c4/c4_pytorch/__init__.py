@@ -1,0 +1,1 @@
+"""The C4 workloads in PyTorch."""

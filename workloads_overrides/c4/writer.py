@@ -1,0 +1,80 @@
+"""Writes documents as shards of tokens; memory holds one shard at most."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from .meta import SplitMeta
+from .tokenizers import EOS, PAD, Tokenizer
+
+
+def write_split(
+    folder: Path,
+    split: str,
+    tokenizer: Tokenizer,
+    blocks: Iterable[Sequence[str]],
+    row_tokens: int = 0,
+    max_tokens: int | None = None,
+    shard_tokens: int = 1 << 26,
+) -> SplitMeta:
+    """Writes a split's documents, each with an EOS after it, as `folder/<split>_<number>.bin`.
+
+    Args:
+      blocks: the documents, in lists that are tokenised at once.
+      row_tokens: 0 packs; otherwise every document becomes a row, cut or padded to that many.
+      max_tokens: stop after the document with which this many are stored.
+      shard_tokens: how many a file has at most.
+    """
+    shards = _Shards(folder, split, shard_tokens)
+    kept_tokens = text_bytes = 0
+    for text, tokens in _documents(tokenizer, blocks):
+        row = np.append(tokens, np.uint16(EOS))
+        kept = min(len(row), row_tokens or len(row))
+        # Of a cut document bytes are counted in proportion: no tokenizer tells a token's own.
+        text_bytes += round(len(text.encode()) * kept / len(row))
+        kept_tokens += kept
+        padding = max(row_tokens - kept, 0)
+        shards.append(np.pad(row[:kept], (0, padding), constant_values=PAD))
+        if max_tokens is not None and shards.stored >= max_tokens:
+            break
+    return SplitMeta(shards.close(), kept_tokens, text_bytes)
+
+
+def _documents(tokenizer: Tokenizer, blocks: Iterable[Sequence[str]]):
+    for block in blocks:
+        yield from zip(block, tokenizer.encode(block), strict=True)
+
+
+class _Shards:
+    """The files of one split; all but the last are full."""
+
+    def __init__(self, folder: Path, split: str, shard_tokens: int) -> None:
+        self.stored = 0
+        self._folder, self._split, self._shard_tokens = folder, split, shard_tokens
+        self._written: list[tuple[str, int]] = []
+        self._pending: list[np.ndarray] = []
+
+    def append(self, tokens: np.ndarray) -> None:
+        self._pending.append(tokens)
+        self.stored += len(tokens)
+        while self._num_pending >= self._shard_tokens:
+            self._write(self._shard_tokens)
+
+    def close(self) -> tuple[tuple[str, int], ...]:
+        """Writes what is left; (file name, tokens) of every file."""
+        if self._num_pending:
+            self._write(self._num_pending)
+        return tuple(self._written)
+
+    @property
+    def _num_pending(self) -> int:
+        return self.stored - sum(size for _, size in self._written)
+
+    def _write(self, size: int) -> None:
+        tokens = np.concatenate(self._pending)
+        name = f"{self._split}_{len(self._written):05d}.bin"
+        # Not tofile: it does not say why it failed.
+        (self._folder / name).write_bytes(tokens[:size].astype("<u2").tobytes())
+        self._written.append((name, size))
+        self._pending = [tokens[size:]]

@@ -1,0 +1,1 @@
+"""`c4_small` in JAX."""

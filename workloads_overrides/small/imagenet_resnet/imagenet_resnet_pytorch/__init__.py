@@ -1,0 +1,1 @@
+"""`imagenet_resnet_small` in PyTorch."""

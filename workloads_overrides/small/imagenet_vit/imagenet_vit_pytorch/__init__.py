@@ -1,0 +1,1 @@
+"""`imagenet_vit_small` in PyTorch."""

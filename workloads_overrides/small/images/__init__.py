@@ -1,0 +1,1 @@
+"""Handwritten digits for the small ImageNet workloads: preparation, splits, batches."""
