@@ -1,9 +1,10 @@
 """Batch normalisation as flax computes it, over the global batch of all ranks."""
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
 
 
 class BatchNorm(nn.Module):
@@ -45,9 +46,30 @@ def _batch_statistics(x: Tensor) -> tuple[Tensor, Tensor]:
     dims = (0, *range(2, x.ndim))
     mean, square = x.mean(dims), (x * x).mean(dims)
     if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
-        both = all_reduce(torch.stack([mean, square])) / dist.get_world_size()
+        both = _SumOverRanks.apply(torch.stack([mean, square])) / dist.get_world_size()
         mean, square = both[0], both[1]
     return mean, torch.clamp(square - mean * mean, min=0.0)
+
+
+class _SumOverRanks(torch.autograd.Function):
+    """The sum of every rank's tensor, on every rank; gradients are summed likewise, as each rank's
+    loss depends on every rank's rows. (`torch.distributed.nn`, which has this, is deprecated.)"""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor) -> Tensor:
+        del ctx
+        return _summed(tensor)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        del ctx
+        return _summed(grads[0])
+
+
+def _summed(tensor: Tensor) -> Tensor:
+    total = tensor.detach().clone(memory_format=torch.contiguous_format)
+    dist.all_reduce(total)
+    return total
 
 
 def set_update_statistics(module: nn.Module, update: bool) -> None:

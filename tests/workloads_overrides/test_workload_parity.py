@@ -1,0 +1,108 @@
+"""The same weights and the same batch in both frameworks: the same numbers, every workload."""
+
+import functools
+
+import jax
+import numpy as np
+import pytest
+import workload_cases as cases
+from workload_cases import EVALUATED, each_workload
+
+from workloads_overrides import FRAMEWORKS
+
+# Of the many inputs of ReLUs in a batch one or another lies within single precision's rounding of
+# zero, and its gradient may be either: gradients of these are compared in double precision only.
+WITH_RELU = {"ogbg_small", "wmt_small", "imagenet_resnet_small"}
+LEARNING_RATE = 0.05
+
+
+@functools.cache
+def both(name):
+    """(loss, logits, gradients) of one training step of each framework, in single precision."""
+    return [
+        cases.step(
+            name,
+            framework,
+            cases.container(name, framework, cases.perturbed(name)),
+            cases.initial(name, framework)[1],
+            cases.train_batches(name, framework)[0],
+        )[:3]
+        for framework in FRAMEWORKS
+    ]
+
+
+@each_workload
+def test_logits_and_loss(name):
+    (our_loss, our_logits, _), (their_loss, their_logits, _) = both(name)
+    assert our_logits.dtype == their_logits.dtype == np.float32
+    assert our_logits.std() > 0.01
+    np.testing.assert_allclose(our_logits, their_logits, rtol=0, atol=1e-5)
+    assert our_loss == pytest.approx(their_loss, rel=1e-6)
+
+
+@each_workload
+def test_gradients_in_single_precision(name):
+    if name in WITH_RELU:
+        pytest.skip("in double precision instead")
+    (_, _, ours), (_, _, theirs) = both(name)
+    cases.assert_gradients_close(ours, theirs, rel=1e-5)
+
+
+@each_workload
+def test_gradients_in_double_precision(name, x64):
+    if name not in WITH_RELU:
+        pytest.skip("in single precision")
+    results = []
+    for framework in FRAMEWORKS:
+        params = cases.container(name, framework, cases.perturbed(name), np.float64)
+        state = cases.initial(name, framework)[1]
+        state = jax.tree.map(lambda x: np.asarray(x, np.float64), state)
+        batch = cases.widened(cases.train_batches(name, framework)[0])
+        loss, logits, grads, _ = cases.step(name, framework, params, state, batch)
+        assert logits.dtype == np.float64
+        assert {g.dtype for g in grads.values()} == {np.dtype(np.float64)}
+        results.append((loss, logits, grads))
+    (our_loss, our_logits, ours), (their_loss, their_logits, theirs) = results
+    assert our_loss == pytest.approx(their_loss, rel=1e-6)
+    np.testing.assert_allclose(our_logits, their_logits, rtol=0, atol=1e-10)
+    cases.assert_gradients_close(ours, theirs, rel=1e-6)
+
+
+@functools.cache
+def trained(name, framework):
+    """(losses of ten steps of gradient descent, parameters, model state after them)."""
+    values, (_, state), losses = cases.perturbed(name), cases.initial(name, framework), []
+    params = cases.container(name, framework, values)
+    for batch in cases.train_batches(name, framework, 10):
+        loss, _, grads, state = cases.step(name, framework, params, state, batch)
+        values = {n: p - np.float32(LEARNING_RATE) * grads[n] for n, p in values.items()}
+        if framework == "jax":
+            params = cases.container(name, framework, values)
+        else:  # the same module, with its running statistics
+            cases.load(params, values)
+        losses.append(loss)
+    return losses, params, state
+
+
+@each_workload
+def test_ten_steps_of_gradient_descent(name):
+    (ours, _, _), (theirs, _, _) = (trained(name, framework) for framework in FRAMEWORKS)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4)
+    assert abs(ours[-1] - ours[0]) > 1e-3 * ours[0], "and they change something"
+
+
+@each_workload
+def test_running_statistics_after_them(name):
+    ours, theirs = (cases.flat_state(name, *trained(name, fw)[1:]) for fw in FRAMEWORKS)
+    assert ours.keys() == theirs.keys()
+    for tensor, array in ours.items():
+        np.testing.assert_allclose(array, theirs[tensor], rtol=1e-4, atol=1e-5, err_msg=tensor)
+
+
+@each_workload
+def test_evaluations_after_them(name):
+    size = cases.workload(name, "jax").eval_batch_size
+    ours, theirs = (
+        cases.evaluate(name, fw, *trained(name, fw)[1:], EVALUATED, size) for fw in FRAMEWORKS
+    )
+    assert ours == pytest.approx(theirs, rel=1e-4)
