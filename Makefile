@@ -3,8 +3,8 @@
 
 PYTHON ?= python3
 FRAMEWORK ?= jax
-SUBMISSIONS ?= adamw,nadamw,shampoo,asgo
-WORKLOADS ?= ogbg_small
+SUBMISSIONS ?= adamw,nadamw,shampoo,asgo,caspr,adadiag
+WORKLOADS ?= ogbg_small,wmt_small,c4_small,imagenet_resnet_small,imagenet_vit_small
 EXPERIMENT_DIR ?= experiments
 EXPERIMENT_NAME ?= compare_$(FRAMEWORK)
 DATA_DIR ?= data

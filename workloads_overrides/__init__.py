@@ -19,6 +19,10 @@ WORKLOADS: dict[str, dict] = {
         "workload_path": "small/ogbg/ogbg",
         "workload_class_name": "OgbgSmallWorkload",
     },
+    "wmt_small": {
+        "workload_path": "small/wmt/wmt",
+        "workload_class_name": "WmtSmallWorkload",
+    },
     "c4_small": {
         "workload_path": "small/c4/c4",
         "workload_class_name": "C4SmallWorkload",

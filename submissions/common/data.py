@@ -19,6 +19,7 @@ BATCH_SIZES: dict[str, int] = {
     "wmt": 128,
     "mnist": 16,
     "ogbg_small": 128,
+    "wmt_small": 24,
     "c4_small": 16,
     "imagenet_resnet_small": 64,
     "imagenet_vit_small": 64,

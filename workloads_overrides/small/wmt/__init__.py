@@ -1,0 +1,1 @@
+"""A small WMT: translation of user interface strings from German into English."""

@@ -1,0 +1,1 @@
+"""`wmt_small` in JAX."""
