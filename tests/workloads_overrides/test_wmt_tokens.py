@@ -4,16 +4,17 @@ import numpy as np
 import pytest
 import wmt_data
 
+from workloads_overrides.c4.tokenizers import train_sentencepiece
 from workloads_overrides.small.wmt import dataset, packing
 from workloads_overrides.small.wmt.packing import pack, to_arrays
-from workloads_overrides.small.wmt.tokenizer import EOS, PAD, UNKNOWN, Tokenizer, train
+from workloads_overrides.small.wmt.tokenizer import EOS, PAD, UNKNOWN, Tokenizer
 
 TEXTS = [text for pair in wmt_data.SENTENCES.items() for text in pair]
 
 
 @pytest.fixture(scope="module")
 def model():
-    return train(TEXTS, 120)
+    return train_sentencepiece(TEXTS, 120).model
 
 
 @pytest.fixture(scope="module")
@@ -42,16 +43,6 @@ def test_decoding_ends_at_the_first_end(tokenizer):
 
 def test_characters_that_were_not_trained_are_unknown(tokenizer):
     assert UNKNOWN in tokenizer.encode("Zürich €")
-
-
-def test_training_is_deterministic(model):
-    assert train(TEXTS, 120) == model
-    assert train(TEXTS[:100] * 2, 120) != model
-
-
-def test_too_large_a_vocabulary():
-    with pytest.raises(RuntimeError):
-        train(TEXTS, 5000)
 
 
 def test_the_real_vocabulary_knows_every_character_and_loses_nothing():

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 
 class Dropout:
-    """The masks of one forward pass, drawn at once: one by one they cost a second of compilation.
+    """The masks of one forward pass, drawn at once: one by one they take long to compile.
 
     An entry is dropped if its 16 random bits, half of what `jax.random.bernoulli` would draw, are
     below rate * 2**16; the others are scaled by 1 / (1 - rate). The rate, rounded to 2**-16, may

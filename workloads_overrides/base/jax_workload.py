@@ -50,8 +50,8 @@ class JaxWorkload(MeasuredWorkload):
 
     @functools.cached_property
     def _init(self) -> Any:
-        """The module's `init`, compiled without optimisation, in a quarter of the time: it runs
-        once, on the example."""
+        """The module's `init`, compiled without optimisation, which is quicker: it runs once, on
+        the example."""
         return jax.jit(
             functools.partial(self._model.init, train=False, dropout_rate=0.0),
             compiler_options={"xla_backend_optimization_level": 0},

@@ -6,6 +6,7 @@ Every workload here is one. What needs a framework comes from `JaxWorkload` or `
 import abc
 import functools
 import json
+import re
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -32,12 +33,14 @@ class MeasuredWorkload(spec.Workload):
       target_metric_name: without the split's prefix.
       higher_is_better: whether the metric is maximised.
       default_dropout_rate: of `model_fn` when it is given none.
+      output_module: the module that makes the logits; its parameters are the output's.
     """
 
     targets_path: Path
     target_metric_name: str = ""
     higher_is_better: bool = True
     default_dropout_rate: float = 0.0
+    output_module: str = ""
 
     @property
     @abc.abstractmethod
@@ -58,6 +61,10 @@ class MeasuredWorkload(spec.Workload):
     def pytorch_name(flax_module_dotted: str) -> str:
         """The name in the PyTorch model of a flax module, both dotted: for `param_map`."""
         return flax_module_dotted
+
+    def is_output_params(self, param_key: str) -> bool:
+        """Whether the key's path, joined by '/' or '.', goes through `output_module`."""
+        return self.output_module in re.split(r"[/.]", param_key)
 
     @property
     def _targets(self) -> dict[str, Any]:

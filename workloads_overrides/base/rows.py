@@ -63,8 +63,9 @@ class RowsWorkload(MeasuredWorkload):
         Here: `loss` and `accuracy`, sums per row, divided by the sum of `denominator`.
         """
         del data_dir
-        sums = {name: array.sum(dtype=np.float64) for name, array in arrays.items()}
-        return {name: float(sums[name] / sums["denominator"]) for name in ("loss", "accuracy")}
+        count = arrays["denominator"].sum(dtype=np.float64)
+        sums = {name: arrays[name].sum(dtype=np.float64) for name in ("loss", "accuracy")}
+        return {name: float(total / count) for name, total in sums.items()}
 
     def _build_input_queue(
         self,

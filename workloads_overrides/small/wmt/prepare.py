@@ -1,5 +1,6 @@
 """Builds `<data_dir>/wmt_small/`: tokens in `arrays.npz`, the vocabulary in `tokenizer.model`."""
 
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 import sentencepiece
 
 from ...base.row_order import RowOrder
+from ...c4.tokenizers import train_sentencepiece
 from ...errors import DataError
 from ..prepared import Prepared, Progress
 from ..sources import HOME_ASSISTANT, INDICO
@@ -18,7 +20,7 @@ from .dataset import ARRAYS, TOKENIZER, WMT_SMALL
 from .packing import TokenPair, pack, to_arrays
 from .pairs import Pair, read_home_assistant, read_indico
 from .splits import split
-from .tokenizer import Tokenizer, train
+from .tokenizer import Tokenizer
 
 Fetch = Callable[[Wheel, Path], Path]
 
@@ -57,25 +59,29 @@ def _build(
         progress(f"downloading {wheel.requirement}", 0.4 * i)
         path = fetch(wheel, folder)
         progress("reading the strings", 0.4 * i + 0.35)
-        pairs += read(path)
+        try:
+            pairs += read(path)
+        except (zipfile.BadZipFile, KeyError, ValueError) as error:
+            raise DataError(f"{path.name} cannot be read ({error!r})") from error
         path.unlink()
     progress("grouping near-duplicates", 0.8)
     divided = split(clean(pairs))
     progress("vocabulary", 0.9)
     texts = [text for pair in divided["train"] for text in pair]
-    try:
-        model = train(texts, facts["vocab_size"])
-    except RuntimeError as error:
-        raise DataError(f"no vocabulary of {facts['vocab_size']} tokens: {error}") from error
-    (folder / TOKENIZER).write_bytes(model)
+    trained = train_sentencepiece(texts, facts["vocab_size"])
+    (folder / TOKENIZER).write_bytes(trained.model)
     progress("tokens", 0.95)
     _, num_eval_train, *_ = facts["rows"]
-    rows = _rows(divided, Tokenizer(model), facts["length"], num_eval_train)
-    counts = {"rows": [*map(len, rows.values())], "train_pairs": sum(map(len, rows["train"]))}
-    expected = {name: facts[name] for name in counts}
-    if counts != expected:
+    rows = _rows(divided, Tokenizer(trained.model), facts["length"], num_eval_train)
+    found = {
+        "rows": [*map(len, rows.values())],
+        "train_pairs": sum(map(len, rows["train"])),
+        "tokenizer_sha256": trained.sha256,
+    }
+    expected = {name: facts.get(name, value) for name, value in found.items()}
+    if found != expected:
         raise DataError(
-            f"the strings give {counts} with sentencepiece {sentencepiece.__version__}, "
+            f"the strings give {found} with sentencepiece {sentencepiece.__version__}, "
             f"expected {expected}: install the sentencepiece version that "
             "requirements.txt names"
         )

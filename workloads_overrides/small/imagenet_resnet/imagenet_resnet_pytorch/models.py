@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ....base.pytorch_batch_norm import BatchNorm
-from ...images.pytorch_init import lecun_normal_
+from ....base.pytorch_init import lecun_normal_
 
 
 def _conv(inputs: int, outputs: int, size: int, stride: int = 1) -> nn.Conv2d:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...images.pytorch_init import lecun_normal_
+from ....base.pytorch_init import lecun_normal_
 from ..positions import sincos_2d
 from ..workload import VitSize
 

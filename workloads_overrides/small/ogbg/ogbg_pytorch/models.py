@@ -4,13 +4,13 @@ Written from the architecture, not from its code; module for module as `ogbg_jax
 the same names, which `param_map` relies on.
 """
 
-import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ....base.pytorch_init import lecun_normal_
 from ..graphs import GraphsTuple
 
 Part = tuple[Tensor, Tensor | None]  # values, and which of its rows are meant (None: all)
@@ -82,7 +82,7 @@ class GraphNetwork(nn.Module):
         self.decoder = nn.Linear(state_dim, num_outputs)
         for module in self.modules():
             if isinstance(module, nn.Linear):
-                _init_linear(module)
+                lecun_normal_(module)
 
     def forward(self, graph: GraphsTuple, dropout_rate: float) -> Tensor:
         """Logits (graphs, num_outputs). `dropout_rate` counts in training mode only."""
@@ -126,12 +126,3 @@ def _owner(sizes: Tensor, total: int) -> Tensor:
 def _segment_sum(rows: Tensor, index: Tensor, size: int) -> Tensor:
     """(size, features): row i is the sum of the rows whose index is i."""
     return rows.new_zeros(size, rows.shape[1]).index_add(0, index, rows)
-
-
-def _init_linear(module: nn.Linear) -> None:
-    """flax's defaults: LeCun normal, truncated at two standard deviations; zero bias."""
-    # The standard deviation of a unit normal cut at two, by which the cut one is rescaled.
-    truncated_std = 0.87962566103423978
-    std = 1.0 / math.sqrt(module.in_features) / truncated_std
-    nn.init.trunc_normal_(module.weight, std=std, a=-2 * std, b=2 * std)
-    nn.init.zeros_(module.bias)
