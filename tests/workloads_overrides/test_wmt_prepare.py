@@ -216,7 +216,7 @@ def test_another_number_of_pairs(tmp_path, index, wheels):
 
 def test_too_few_texts_for_the_vocabulary(tmp_path, index, wheels):
     line = failure(tmp_path / "data", wheels, mini(vocab_size=5000), fetch=copying(index))
-    assert "no vocabulary of 5000 tokens" in line
+    assert "cannot train 5000 pieces" in line
 
 
 def test_interrupted(tmp_path, index, wheels):
