@@ -1,6 +1,5 @@
 """Made-up and real data for the tests of `wmt_small`."""
 
-import functools
 import json
 import shutil
 import struct
@@ -8,14 +7,12 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-import pytest
+import workload_cases as cases
 
-from workloads_overrides import DataError, prepare_data
 from workloads_overrides.small.prepared import Prepared
 from workloads_overrides.small.wheel import Wheel, file_sha256
 from workloads_overrides.small.wmt import dataset
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 CATALOGUE = "indico/translations/de_DE/LC_MESSAGES/messages.mo"
 
 # 120 sentences of two and three words, no two of which are nearly the same.
@@ -98,11 +95,6 @@ def mini(**facts: Any) -> Prepared:
 ROWS, TRAIN_PAIRS = [46, 8, 1, 5], 114
 
 
-@functools.cache
 def data_dir() -> str:
     """The real data, prepared once into <repository>/data."""
-    try:
-        prepare_data("wmt_small", REPOSITORY / "data")
-    except DataError as error:
-        pytest.fail(f"the data of wmt_small cannot be prepared: {error}", pytrace=False)
-    return str(REPOSITORY / "data")
+    return cases.data_dir("wmt_small")

@@ -59,18 +59,26 @@ def pairs_of(inputs: np.ndarray, targets: np.ndarray) -> list[tuple[list[int], l
     ]
 
 
-def spread_rows(start: int = 0) -> dataset.TokenRows:
-    """16 rows of the test split, of all lengths; others for another start below 12."""
-    rows = dataset.load(wmt_data.data_dir()).splits["test"]
-    ids = start + 12 * np.arange(16)
+def spread_rows(start: int = 0, split: str = "test", stride: int = 12) -> dataset.TokenRows:
+    """16 rows of a split, of all lengths; others for another start below `stride`."""
+    rows = dataset.load(wmt_data.data_dir()).splits[split]
+    ids = start + stride * np.arange(16)
     return dataset.TokenRows(rows.inputs[ids], rows.targets[ids])
 
 
+def mixed_rows() -> dataset.TokenRows:
+    """`spread_rows()`, and 16 others, in random order."""
+    known, others = spread_rows(), spread_rows(5)
+    order = np.random.default_rng(0).permutation(32)
+    sides = (known.inputs, others.inputs), (known.targets, others.targets)
+    return dataset.TokenRows(*(np.concatenate(side)[order] for side in sides))
+
+
 @functools.cache
-def learnt(steps: int) -> dict[str, np.ndarray]:
-    """Parameters after some steps on `spread_rows()`: 100 are enough to know them by heart."""
+def learnt(steps: int, split: str = "test", stride: int = 12) -> dict[str, np.ndarray]:
+    """Parameters after some steps on `spread_rows`: 100 are enough to know them by heart."""
     model, _ = torch_workload.init_model_fn([0, 1])
-    batch = to_torch(spread_rows().batch(np.arange(16), None))
+    batch = to_torch(spread_rows(0, split, stride).batch(np.arange(16), None))
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
     for _ in range(steps):
         logits, _ = torch_workload.model_fn(model, batch, None, TRAIN, None, False, 0.0)
@@ -79,6 +87,11 @@ def learnt(steps: int) -> dict[str, np.ndarray]:
         (loss["summed"] / loss["n_valid_examples"]).backward()
         optimizer.step()
     return {name: p.detach().numpy().astype(np.float64) for name, p in model.named_parameters()}
+
+
+def translating() -> dict[str, np.ndarray]:
+    """Every ninth of the first 136 validation rows is known by heart, and no other."""
+    return learnt(100, "validation", 9)
 
 
 def to_torch(batch: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:

@@ -108,13 +108,6 @@ def test_logits_loss_and_gradients_in_single_precision(size, start):
         assert difference < 1e-5 * np.linalg.norm(gradient), name
 
 
-@pytest.fixture
-def x64():
-    jax.config.update("jax_enable_x64", True)
-    yield
-    jax.config.update("jax_enable_x64", False)
-
-
 def test_gradients_in_double_precision(x64):
     """No value is rounded to single precision on the way, but for the labels' weights."""
     values = random_params(workloads("tiny")[0].model_config, np.float64)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import workload_cases as cases
+from dropout_sites import Counting
 
 from algoperf_api import spec
 from workloads_overrides.small.imagenet_vit.positions import sincos_2d
@@ -207,6 +208,26 @@ def test_everything_dropped_leaves_the_biases(framework):
     x = np.tanh(plain.dense("pre_logits", plain.layernorm("layernorm", np.zeros(SIZE.width))))
     expected = np.tile(plain.dense("head", x), (len(images()), 1))
     np.testing.assert_allclose(logits, expected, atol=1e-5)
+
+
+@each_framework
+def test_dropout_sites(framework, monkeypatch):
+    """The patches; of every block attention's output, inside of the MLP, its output."""
+    params = cases.container(NAME, framework, cases.perturbed(NAME))
+    plain = logits_of(framework, params, images())
+    if framework == "jax":
+        module = "workloads_overrides.small.imagenet_vit.imagenet_vit_jax.models"
+        counting = Counting.in_jax(monkeypatch, module)
+    else:
+        counting = Counting.in_pytorch(monkeypatch)
+    logits = logits_of(framework, params, images(), TRAIN, 0.5)
+    wide = (len(images()), (28 // SIZE.patch_size) ** 2, SIZE.width)
+    inside = (*wide[:2], SIZE.mlp_dim)
+    assert counting.shapes == [wide] + SIZE.depth * [wide, inside, wide]
+    # Nothing else is dropped, such as attention's weights.
+    np.testing.assert_allclose(logits, plain, atol=1e-6)
+    if framework == "jax":
+        assert counting.drawn == [sum(map(math.prod, counting.shapes))]
 
 
 def test_jax_draws_dropout_masks_only_where_they_matter():

@@ -41,11 +41,27 @@ def test_bleu_by_hand():
 
 @pytest.fixture(scope="module")
 def state():
-    return wmt_models.perturbed()
+    """Of a model that translates half of `mixed_rows()`."""
+    return wmt_models.learnt(100)
 
 
 @pytest.fixture(scope="module")
 def params(state):
+    return {framework: wmt_models.named(state, framework) for framework in FRAMEWORKS}
+
+
+@pytest.fixture
+def rows(monkeypatch):
+    """What is evaluated: BLEU is neither 0 nor 100."""
+    rows = wmt_models.mixed_rows()
+    for workload in (jax_workload, torch_workload):
+        monkeypatch.setattr(workload, "_rows", lambda *args: rows)
+    return rows
+
+
+@pytest.fixture(scope="module")
+def untrained():
+    state = wmt_models.perturbed()
     return {framework: wmt_models.named(state, framework) for framework in FRAMEWORKS}
 
 
@@ -56,9 +72,8 @@ def evaluate(framework, params, count, size, split="validation"):
 
 
 @each_framework
-def test_metrics_are_the_oracles(framework, state, params):
+def test_metrics_are_the_oracles(framework, state, params, rows):
     """Of ten rows: means over target tokens, and BLEU of the greedy translations as text."""
-    rows = dataset.load(wmt_data.data_dir()).splits["validation"]
     decode = dataset.load(wmt_data.data_dir()).tokenizer.decode
     losses, hits, texts, references = [], [], [], []
     for source, target in zip(rows.inputs[:10], rows.targets[:10], strict=True):
@@ -75,14 +90,16 @@ def test_metrics_are_the_oracles(framework, state, params):
     assert found["loss"] == pytest.approx(np.mean(losses), rel=1e-5)
     assert found["accuracy"] == pytest.approx(np.mean(hits), rel=1e-12)
     assert found["bleu"] == sacrebleu.corpus_bleu(texts, [references]).score
+    assert 5 < found["bleu"] < 95
 
 
 @each_framework
-def test_the_batch_size_changes_nothing(framework, params):
+def test_the_batch_size_changes_nothing(framework, params, rows):
     found = [evaluate(framework, params[framework], 20, size) for size in (8, 32)]
     assert found[1]["loss"] == pytest.approx(found[0]["loss"], rel=1e-6)
     for name in ("accuracy", "bleu"):
         assert found[1][name] == found[0][name]
+    assert 5 < found[0]["bleu"] < 95
 
 
 def test_what_is_known_by_heart_is_translated(monkeypatch):
@@ -107,15 +124,15 @@ def test_what_is_known_by_heart_is_translated(monkeypatch):
 
 @each_framework
 @pytest.mark.parametrize("split", ["eval_train", "validation", "test"])
-def test_whole_splits(framework, split, params):
+def test_whole_splits(framework, split, untrained):
     workload = jax_workload if framework == "jax" else torch_workload
     count = getattr(workload, f"num_{split}_examples")
-    found = evaluate(framework, params[framework], count, workload.eval_batch_size, split)
+    found = evaluate(framework, untrained[framework], count, workload.eval_batch_size, split)
     assert set(found) == KEYS
-    # Untrained: worse than guessing the 2,048 tokens evenly.
+    # Worse than guessing the 2,048 tokens evenly.
     assert found["loss"] > np.log(2048)
     with pytest.raises(ValueError, match=f"num_examples={count + 1}"):
-        evaluate(framework, params[framework], count + 1, 8, split)
+        evaluate(framework, untrained[framework], count + 1, 8, split)
 
 
 def test_the_references_are_the_targets(params):

@@ -1,6 +1,5 @@
 """One Transformer, twice: both frameworks against each other and against a plain NumPy version."""
 
-import contextlib
 from collections import Counter
 
 import jax
@@ -9,7 +8,9 @@ import pytest
 import torch
 import wmt_models
 import wmt_oracle
+from dropout_sites import Counting
 from wmt_models import EVAL, SIZES, TRAIN, jax_workload, torch_workload
+from workload_cases import precision
 
 from algoperf_api import spec
 from workloads_overrides.base import param_map
@@ -35,16 +36,6 @@ def made(state):
 @pytest.fixture(scope="module")
 def batch():
     return wmt_models.real_batch()
-
-
-@contextlib.contextmanager
-def precision(dtype):
-    """JAX in that precision: two traces of one function are not mixed up."""
-    jax.config.update("jax_enable_x64", dtype == np.float64)
-    try:
-        yield
-    finally:
-        jax.config.update("jax_enable_x64", False)
 
 
 def relative(a, b):
@@ -258,17 +249,6 @@ def test_dropout_follows_its_rate(framework, made, batch):
     assert 0.01 < effects[1] < 0.7 * effects[2] < 0.7 * effects[3]
 
 
-class Counting:
-    """Stands in for every dropout: notes the shapes that pass it."""
-
-    def __init__(self):
-        self.shapes = []
-
-    def __call__(self, x, *args, **kwargs):
-        self.shapes.append(tuple(x.shape))
-        return x
-
-
 def sites(batch, length, sizes):
     """Shapes in their order: embeddings, probabilities, outputs of attentions, MLPs twice."""
     wide = (batch, length, sizes.features)
@@ -281,14 +261,11 @@ def sites(batch, length, sizes):
 def test_dropout_sites(made, batch, monkeypatch):
     count, length = batch["inputs"].shape
     expected = sites(count, length, SIZES)
-    counting = Counting()
-    monkeypatch.setattr("torch.nn.functional.dropout", counting)
+    counting = Counting.in_pytorch(monkeypatch)
     train_logits("pytorch", made, batch, 0.1)
     assert counting.shapes == expected
 
-    counting = Counting()
-    module = "workloads_overrides.small.wmt.wmt_jax.models"
-    monkeypatch.setattr(f"{module}.Dropout", lambda key, rate, size: counting)
+    counting = Counting.in_jax(monkeypatch, "workloads_overrides.small.wmt.wmt_jax.models")
     train_logits("jax", made, batch, 0.1)
     assert counting.shapes == expected
     assert sum(map(np.prod, expected)) == SIZES.dropout_entries(count, length, length)

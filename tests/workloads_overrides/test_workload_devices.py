@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import workload_cases as cases
+import workload_models as models
 from workload_cases import BATCH, DATA_RNG, EVALUATED, NAMES, SIZE
 from workload_ogbg import merged_batch
 from workload_processes import run_pytorch_ranks, run_with_jax_devices
@@ -97,15 +98,9 @@ dist.destroy_process_group()
 """
 
 
-def model(name, framework):
-    """Perturbed parameters and the initial running statistics."""
-    params = cases.container(name, framework, cases.perturbed(name))
-    return params, cases.initial(name, framework)[1]
-
-
 def one_device(name, framework, num_shards):
     """(metrics, loss, gradients, running statistics) of this process, from the same examples."""
-    params, state = model(name, framework)
+    params, state = models.model(name, framework)
     metrics = cases.evaluate(name, framework, params, state, EVALUATED, SIZE)
     batch = cases.train_batches(name, framework)[0]
     if name == "ogbg_small":
@@ -122,7 +117,7 @@ def arguments(folder):
 
 def assert_same(several, one):
     metrics, loss, grads, statistics = several
-    assert metrics == pytest.approx(one[0], rel=1e-5)
+    models.assert_same_metrics(metrics, one[0], rel=1e-5)
     assert loss == pytest.approx(one[1], rel=1e-6)
     cases.assert_gradients_close(grads, one[2], rel=1e-5)
     assert statistics.keys() == one[3].keys()
@@ -132,7 +127,9 @@ def assert_same(several, one):
 
 def test_eight_jax_devices(tmp_path, subtests):
     for name in NAMES:
-        (tmp_path / f"{name}.pkl").write_bytes(pickle.dumps(jax.device_get(model(name, "jax"))))
+        (tmp_path / f"{name}.pkl").write_bytes(
+            pickle.dumps(jax.device_get(models.model(name, "jax")))
+        )
     run_with_jax_devices(JAX_CODE, *arguments(tmp_path))
     results, others = pickle.loads((tmp_path / "result.pkl").read_bytes())
     assert others == [], "a JAX run imports none of these"
@@ -145,7 +142,7 @@ def test_eight_jax_devices(tmp_path, subtests):
 
 def test_two_pytorch_processes(tmp_path, subtests):
     for name in NAMES:
-        torch.save(model(name, "pytorch")[0].state_dict(), tmp_path / f"{name}.pt")
+        torch.save(models.model(name, "pytorch")[0].state_dict(), tmp_path / f"{name}.pt")
     run_pytorch_ranks(TORCH_CODE, *arguments(tmp_path))
     # NumPy arrays are in the files.
     ranks = [torch.load(tmp_path / f"rank{rank}.pt", weights_only=False) for rank in range(2)]

@@ -3,8 +3,8 @@
 import functools
 
 import numpy as np
-import pytest
 import workload_cases as cases
+import workload_models as models
 from workload_cases import EVALUATED, SIZE, each_case, each_workload
 
 from workloads_overrides import FRAMEWORKS
@@ -42,29 +42,41 @@ def test_both_frameworks_report_the_same_metrics(name):
     assert keys[0] == keys[1]
 
 
-def model(name, framework):
-    params = cases.container(name, framework, cases.perturbed(name))
-    return params, cases.initial(name, framework)[1]
-
-
 @each_case
 def test_metrics_do_not_depend_on_the_batch_size(name, framework):
     """In JAX every size is compiled, so there are few; `Rows` is the same in both."""
     largest = cases.workload(name, framework).eval_batch_size
     sizes = [largest, SIZE] if framework == "jax" else [largest, EVALUATED, 88, SIZE, 7]
-    params, state = model(name, framework)
+    params, state = models.model(name, framework)
     with cases.quick_compilation():
         results = [
             cases.evaluate(name, framework, params, state, EVALUATED, size) for size in sizes
         ]
     for result in results[1:]:
-        assert result == pytest.approx(results[0], rel=1e-6)
+        models.assert_same_metrics(result, results[0], rel=1e-6)
 
 
 @each_workload
 def test_metrics_depend_on_the_rows_that_are_asked_for(name):
-    params, state = model(name, "pytorch")
+    params, state = models.model(name, "pytorch")
     losses = [
         cases.evaluate(name, "pytorch", params, state, count, 64)["loss"] for count in (64, 65, 128)
     ]
     assert len(set(losses)) == 3
+
+
+@each_workload
+def test_evaluations_compile_once(name):
+    """Other parameters, and batches of which the last has padding, need no second program."""
+    w = cases.workload(name, "jax")
+    programs = [getattr(w, p) for p in ("_eval_batch", "_translate") if hasattr(w, p)]
+    params, state = models.model(name, "jax")
+    others = cases.container(name, "jax", {n: 0.5 * p for n, p in models.values(name).items()})
+    with cases.quick_compilation():
+        first = cases.evaluate(name, "jax", params, state, EVALUATED, SIZE)
+        before = [program._cache_size() for program in programs]
+        second = cases.evaluate(name, "jax", others, state, EVALUATED, SIZE)
+    assert [program._cache_size() for program in programs] == before
+    assert min(before) > 0
+    assert first["loss"] != second["loss"]
+    assert len(programs) == 1 + ("bleu" in first)
