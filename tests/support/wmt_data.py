@@ -7,12 +7,11 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-import workload_cases as cases
-
 from workloads_overrides.small.prepared import Prepared
 from workloads_overrides.small.wheel import Wheel, file_sha256
 from workloads_overrides.small.wmt import dataset
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 CATALOGUE = "indico/translations/de_DE/LC_MESSAGES/messages.mo"
 
 # 120 sentences of two and three words, no two of which are nearly the same.
@@ -97,4 +96,6 @@ ROWS, TRAIN_PAIRS = [46, 8, 1, 5], 114
 
 def data_dir() -> str:
     """The real data, prepared once into <repository>/data."""
+    import workload_cases as cases  # which imports JAX and PyTorch: preparing data does not
+
     return cases.data_dir("wmt_small")
