@@ -111,7 +111,10 @@ def test_residual_symmetry_and_sign(xp, method, dtype, mode, order):
     damped = STACK + ridge_of(STACK, 1e-3, mode)
     residual = np.linalg.matrix_power(x.astype(np.float64), order) @ damped - np.eye(6)
     rounding = np.finfo(dtype).eps
-    assert np.all(np.linalg.norm(residual, 2, (-2, -1)) < 50 * rounding * np.linalg.cond(damped))
+    # A root's own error counts `order` times in its power. (How a machine's products round decides
+    # how much of this is used: up to 79 at order 4 and condition 1.)
+    bound = 25 * order * rounding * np.linalg.cond(damped)
+    assert np.all(np.linalg.norm(residual, 2, (-2, -1)) < bound)
     largest = np.max(np.abs(x), axis=(-2, -1), keepdims=True)
     assert np.all(np.abs(x - transposed(x)) <= 8 * rounding * largest)
     assert np.all(np.linalg.eigvalsh(x.astype(np.float64)) > 0)
