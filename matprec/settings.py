@@ -5,7 +5,8 @@ import inspect
 from typing import Any, get_args
 
 from matprec import layout
-from matprec.algorithms import Algorithm, MatrixAlgorithm, NAdamW
+from matprec.algorithms.base import Algorithm, MatrixAlgorithm
+from matprec.algorithms.nadamw import NAdamW
 from matprec.linalg import is_array, is_static
 
 # Options of the fallback for tensors that are not matrices, and their defaults.

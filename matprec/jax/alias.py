@@ -7,14 +7,14 @@ from typing import Any
 import optax
 
 from matprec import settings
-from matprec.algorithms import Algorithm, base
+from matprec.algorithms import base
 from matprec.jax.transform import precondition
 
 # Arguments of `precondition` that an alias fills in itself.
 _OWN = ("weight_decay", "fallback", "fallback_lr_scale")
 
 
-def make_alias(name: str, algorithm_class: type[Algorithm]) -> Callable[..., Any]:
+def make_alias(name: str, algorithm_class: type[base.Algorithm]) -> Callable[..., Any]:
     """`name(learning_rate, weight_decay=0.0, *, <hyperparameters>, <adapter options>)`."""
     fields = settings.hyperparameters(algorithm_class)
     options = {

@@ -16,7 +16,8 @@ import optax
 
 from matprec import layout, settings
 from matprec import step as stepping
-from matprec.algorithms import Algorithm, NAdamW
+from matprec.algorithms.base import Algorithm
+from matprec.algorithms.nadamw import NAdamW
 
 Roles = Callable[[str, Any], str | None] | Any | None
 

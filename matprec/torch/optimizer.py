@@ -17,7 +17,7 @@ import torch
 
 from matprec import layout, settings
 from matprec import step as stepping
-from matprec.algorithms import Algorithm
+from matprec.algorithms.base import Algorithm
 
 
 @dataclasses.dataclass
