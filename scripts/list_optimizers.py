@@ -63,7 +63,7 @@ def _elements(name: str, rows: int, columns: int) -> int:
     from submissions.common.jax import make_optimizer
 
     kernel = jax.ShapeDtypeStruct((columns, rows), "float32")  # flax: inputs x outputs
-    optimizer = make_optimizer(make_run(name, None, step_hint=1))
+    optimizer = make_optimizer(make_run(name, None))
     return state_size(optimizer, {"kernel": kernel}).elements
 
 

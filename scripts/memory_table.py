@@ -119,7 +119,7 @@ def _state(optimizer: str, values: Mapping[str, Any], tensor: Tensor) -> tuple[i
     from submissions.common.hyperparameters import make_run
     from submissions.common.jax import make_optimizer
 
-    run = make_run(optimizer, values, step_hint=1)
+    run = make_run(optimizer, values)
     transformation = make_optimizer(run, lambda path, leaf: tensor.role)
     size = state_size(transformation, {"tensor": jax.ShapeDtypeStruct(tensor.shape, "float32")})
     return size.elements, size.bytes

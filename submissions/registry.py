@@ -15,10 +15,19 @@ TRAINING: dict[str, Any] = {
     "learning_rate": 1e-3,
     "weight_decay": 0.1,
     "warmup_factor": 0.05,  # share of the schedule's horizon
+    "schedule": "cosine",  # or linear, trapezoidal, constant; after the warm-up
+    "horizon": "step_hint",  # or clock (elapsed time over budget), both (whichever is further)
+    "decay_factor": 0.2,  # share of the horizon that a trapezoidal schedule decays in
     "dropout_rate": None,  # None: the workload's own
     "label_smoothing": 0.0,
     "grad_clip": None,  # largest global norm of the gradient; None: no clipping
+    "gradient_accumulation_steps": 1,  # parts into which a batch that does not fit is cut
+    "ema_decay": None,  # of averaged weights, which evaluations see; None: no averaging
 }
+
+# What the self-tuning ruleset changes: an entry there meets workloads of which it may be too slow
+# to take `step_hint` steps.
+SELF_TUNING: dict[str, Any] = {"horizon": "both"}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,6 +3,7 @@
 Nothing else in a submission reads the workload's name.
 """
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from algoperf_api import spec
@@ -18,6 +19,12 @@ BATCH_SIZES: dict[str, int] = {
     "ogbg": 512,
     "wmt": 128,
     "mnist": 16,
+    # The LLaMA / C4 workloads: GaLore's (arXiv 2403.03507).
+    "c4_60m": 512,
+    "c4_130m": 512,
+    "c4_350m": 512,
+    "c4": 512,
+    # This project's own, for a CPU.
     "ogbg_small": 128,
     "wmt_small": 24,
     "c4_small": 16,
@@ -49,3 +56,41 @@ def data_selection(
     del workload, optimizer_state, current_param_container, model_state, hyperparameters
     del global_step, rng
     return next(input_queue)
+
+
+def cut(batch: Any, number: int, num_devices: int = 1) -> Any:
+    """A batch's arrays (B, ...) as (number, B / number, ...), for gradient accumulation.
+
+    Part i has the rows i, i + number, ..., so that every device keeps its own rows.
+
+    Args:
+      batch: dicts, lists and tuples of arrays of either framework.
+      num_devices: that share the arrays by their leading axis.
+
+    Raises:
+      ValueError: arrays differ in length, as those of graphs do, or it is not divisible.
+    """
+    lengths: set[int] = set()
+    _map(lambda array: lengths.add(array.shape[0] if array.shape else 0), batch)
+    if len(lengths) > 1 or min(lengths) % (number * num_devices) or 0 in lengths:
+        found = ", ".join(map(str, sorted(lengths)))
+        raise ValueError(
+            f"gradient_accumulation_steps={number}: cannot cut a batch whose arrays have length "
+            f"{found} on {num_devices} device(s); allowed: one length, a multiple of "
+            f"{number * num_devices}"
+        )
+    return _map(lambda x: x.reshape((-1, number, *x.shape[1:])).swapaxes(0, 1), batch)
+
+
+def part_of(parts: Any, index: int) -> Any:
+    """Part `index` of what `cut` gave."""
+    return _map(lambda array: array[index], parts)
+
+
+def _map(function: Callable[[Any], Any], tree: Any) -> Any:
+    if isinstance(tree, Mapping):
+        return {key: _map(function, value) for key, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        values = [_map(function, value) for value in tree]
+        return type(tree)(*values) if hasattr(tree, "_fields") else type(tree)(values)
+    return None if tree is None else function(tree)

@@ -4,12 +4,16 @@ import dataclasses
 import math
 from typing import Any
 
+from algoperf_api import spec
 from matprec import settings
 from matprec.algorithms.base import check_hyperparameter
 from matprec.linalg import is_static
-from submissions.registry import OPTIMIZERS, TRAINING
+from submissions.common.schedules import HORIZONS, SHAPES, Schedule
+from submissions.registry import OPTIMIZERS, SELF_TUNING, TRAINING
 
+SELF_TUNING_BUDGET = 1.5  # times the budget of external tuning, by AlgoPerf's rules since v0.6
 _COMPLEMENT = "one_minus_"  # AlgoPerf's search spaces give one_minus_beta1, on a log scale
+_CHOICES = {"schedule": SHAPES, "horizon": HORIZONS}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,28 +23,21 @@ class Run:
     Attributes:
       name: of the optimizer.
       values: (name, value) of every hyperparameter.
-      step_hint: horizon of the schedule, in steps.
+      self_tuning: whether the run has the longer budget of the self-tuning ruleset.
     """
 
     name: str
     values: tuple[tuple[str, Any], ...]
-    step_hint: int
+    self_tuning: bool = False
 
     def __getitem__(self, name: str) -> Any:
         return dict(self.values)[name]
 
-    def learning_rate_at(self, step: int) -> float:
-        """Linear warm-up from the first step on, then a cosine to zero at `step_hint`.
-
-        Args:
-          step: counted from 0. The rate of step 0 is not zero (AlgoPerf's baseline wastes it).
-        """
-        values = dict(self.values)
-        warmup = int(values["warmup_factor"] * self.step_hint)
-        if step < warmup:
-            return values["learning_rate"] * (step + 1) / (warmup + 1)
-        progress = min((step - warmup) / max(self.step_hint - warmup, 1), 1.0)
-        return values["learning_rate"] * 0.5 * (1.0 + math.cos(math.pi * progress))
+    def schedule(self, workload: spec.Workload) -> Schedule:
+        """The learning rate's, over the workload's step hint and budget."""
+        factor = SELF_TUNING_BUDGET if self.self_tuning else 1.0
+        budget = factor * workload.max_allowed_runtime_sec
+        return Schedule(dict(self.values), workload.step_hint, budget)
 
     def state_dict(self) -> dict[str, Any]:
         """Nothing: AlgoPerf's PyTorch checkpoints ask it of everything in the optimizer state."""
@@ -50,14 +47,13 @@ class Run:
         """Nothing to load."""
 
 
-def make_run(name: str, hyperparameters: Any, step_hint: int) -> Run:
+def make_run(name: str, hyperparameters: Any) -> Run:
     """The values of one run, all of them checked.
 
     Args:
       name: in the registry.
       hyperparameters: AlgoPerf's namedtuple, a mapping, or None or an empty mapping
-        (self-tuning): the defaults.
-      step_hint: the workload's.
+        (self-tuning): the defaults, with the registry's SELF_TUNING.
 
     Raises:
       ValueError: a hyperparameter is unknown or outside its range, in one line.
@@ -65,7 +61,7 @@ def make_run(name: str, hyperparameters: Any, step_hint: int) -> Run:
     is_namedtuple = hasattr(hyperparameters, "_asdict")
     given = hyperparameters._asdict() if is_namedtuple else dict(hyperparameters or {})
     optimizer = OPTIMIZERS[name]
-    values = optimizer.hyperparameters
+    values = optimizer.hyperparameters | ({} if given else SELF_TUNING)
     for key, value in given.items():
         plain = key.removeprefix(_COMPLEMENT)
         known = plain in values and (plain == key or _is_decay(plain))
@@ -79,16 +75,21 @@ def make_run(name: str, hyperparameters: Any, step_hint: int) -> Run:
         values[plain] = _value(name, key, value, values[plain])
     for key in TRAINING:
         _check_training(name, key, values[key])
+    if values["schedule"] == "trapezoidal" and values["warmup_factor"] + values["decay_factor"] > 1:
+        raise ValueError(
+            f"{name}: warmup_factor={values['warmup_factor']!r} and "
+            f"decay_factor={values['decay_factor']!r} must sum to at most 1"
+        )
     for key in optimizer.own:
         check_hyperparameter(name, key, values[key])
     if optimizer.algorithm is not None:
         settings.build(optimizer.algorithm, values)
-    return Run(name, tuple(values.items()), step_hint)
+    return Run(name, tuple(values.items()), self_tuning=not given)
 
 
 def check_point(name: str, hyperparameters: Any) -> None:
     """Raise ValueError, one line, when a point is not for optimizer `name`; see `make_run`."""
-    make_run(name, hyperparameters, step_hint=1)
+    make_run(name, hyperparameters)
 
 
 def _value(name: str, key: str, value: Any, default: Any) -> Any:
@@ -110,12 +111,20 @@ def _is_decay(name: str) -> bool:
 def _check_training(name: str, key: str, value: Any) -> None:
     if value is None and TRAINING[key] is None:
         return
-    positive = key in ("learning_rate", "grad_clip")
+    if key in _CHOICES:
+        if value not in _CHOICES[key]:
+            raise ValueError(f"{name}: {key}={value!r} is not one of {', '.join(_CHOICES[key])}")
+        return
+    if key == "gradient_accumulation_steps":
+        check_hyperparameter(name, key, value, int)
+        return
     low, high, words = {
         "learning_rate": (0.0, math.inf, "positive and finite"),
         "grad_clip": (0.0, math.inf, "positive and finite"),
+        "decay_factor": (0.0, 1.0, "in (0, 1)"),
         "weight_decay": (0.0, math.inf, "non-negative and finite"),
     }.get(key, (0.0, 1.0, "in [0, 1)"))
     number: Any = value if is_static(value) else math.nan
+    positive = key in ("learning_rate", "grad_clip", "decay_factor")
     if not low <= number < high or (positive and number == 0):
         raise ValueError(f"{name}: {key}={value!r} must be {words}")

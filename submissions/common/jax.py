@@ -8,9 +8,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-import matprec.jax
 from algoperf_api import jax_sharding_utils, spec
-from submissions.common.data import data_selection, get_batch_size
+from matprec.jax.alias import make_alias
+from matprec.jax.transform import counters
+from submissions.common import jax_average
+from submissions.common.data import cut, data_selection, get_batch_size, part_of
 from submissions.common.evaluation import make_prepare_for_eval
 from submissions.common.hyperparameters import Run, check_point, make_run
 from submissions.common.roles import role_of
@@ -31,11 +33,14 @@ def initializer(name: str) -> tuple[Callable[..., Any], Callable[[Any], None]]:
         hyperparameters: Any,
         rng: Any,
     ) -> tuple[Any, Any]:
-        del model_state, rng
-        run = make_run(name, hyperparameters, workload.step_hint)
+        del rng
+        run = make_run(name, hyperparameters)
         optimizer = make_optimizer(run, _roles(workload))
-        state = jax.jit(optimizer.init)(model_params)
-        return jax_sharding_utils.replicate(state), (run, optimizer.update)
+        state = {"optimizer": jax.jit(optimizer.init)(model_params)}
+        if run["ema_decay"] is not None:
+            state["average"] = jax_average.init(model_params, model_state)
+        static = (run, optimizer.update, run.schedule(workload))
+        return jax_sharding_utils.replicate(state), static
 
     return init_optimizer_state, functools.partial(check_point, name)
 
@@ -47,8 +52,7 @@ def make_optimizer(run: Run, roles: Any = None) -> optax.GradientTransformation:
     own = {key: value for key, value in values.items() if key not in TRAINING}
     if algorithm is None:
         return _FRAMEWORKS_OWN[run.name](values["weight_decay"], **own)
-    alias = matprec.jax.BY_ALGORITHM[algorithm]
-    return alias(1.0, values["weight_decay"], roles=roles, **own)
+    return make_alias(run.name, algorithm)(1.0, values["weight_decay"], roles=roles, **own)
 
 
 def _adamw(weight_decay: float, beta1: float, beta2: float, eps: float) -> Any:
@@ -100,9 +104,9 @@ def update_params(
     train_state: Any = None,
 ) -> tuple[Any, Any, Any]:
     """One step. Returns (optimizer_state, params, model_state)."""
-    del current_params_types, hyperparameters, loss_type, eval_results, train_state
+    del current_params_types, hyperparameters, loss_type, eval_results
     state, static = optimizer_state
-    run, update_fn = static
+    run, update_fn, schedule = static
     state, params, model_state, measurements = _compiled_step()(
         workload,
         update_fn,
@@ -112,10 +116,10 @@ def update_params(
         model_state,
         batch,
         rng,
-        run.learning_rate_at(global_step),
+        schedule.learning_rate_at(global_step, train_state),
     )
     if global_step % LOG_EVERY == 0 and workload.metrics_logger is not None:
-        metrics = jax.device_get(measurements | matprec.jax.counters(state))
+        metrics = jax.device_get(measurements | counters(state))
         workload.metrics_logger.append_scalar_metrics(
             {key: float(value) for key, value in metrics.items()}, global_step
         )
@@ -147,10 +151,32 @@ def _train_step(
     rng: Any,
     learning_rate: Any,
 ) -> tuple[Any, Any, Any, dict[str, Any]]:
+    handed = (params, model_state)
+    averaging = run["ema_decay"] is not None
+    if averaging:
+        params, model_state = jax_average.training(state["average"], *handed)
+    loss, model_state, grads = _gradients(workload, run, params, model_state, batch, rng)
+    grad_norm = finite_norm(grads)
+    if run["grad_clip"] is not None:
+        scale = jnp.minimum(1.0, run["grad_clip"] / (grad_norm + 1e-6))
+        grads = jax.tree.map(lambda g: g * scale, grads)
+    updates, optimizer = update_fn(grads, state["optimizer"], params)
+    params = jax.tree.map(lambda p, u: p + (learning_rate * u).astype(p.dtype), params, updates)
+    state = state | {"optimizer": optimizer}
+    if averaging:
+        after = (params, model_state)
+        state["average"] = jax_average.update(state["average"], handed, after, run["ema_decay"])
+    return state, params, model_state, {"loss": loss, "grad_norm": grad_norm}
+
+
+def _gradients(
+    workload: Any, run: Run, params: Any, model_state: Any, batch: dict[str, Any], rng: Any
+) -> tuple[Any, Any, Any]:
+    """(mean loss, model state, its gradient) over the batch, one part after another if asked."""
     dropout = {} if run["dropout_rate"] is None else {"dropout_rate": run["dropout_rate"]}
 
-    def mean_loss(params: Any) -> tuple[Any, Any]:
-        logits, new_model_state = workload.model_fn(
+    def summed_loss(params: Any, model_state: Any, batch: Any, rng: Any) -> tuple[Any, Any]:
+        logits, model_state = workload.model_fn(
             params,
             batch,
             model_state,
@@ -165,16 +191,32 @@ def _train_step(
             mask_batch=batch.get("weights"),
             label_smoothing=run["label_smoothing"],
         )
-        return losses["summed"] / losses["n_valid_examples"], new_model_state
+        return losses["summed"], (losses["n_valid_examples"], model_state)
 
-    (loss, model_state), grads = jax.value_and_grad(mean_loss, has_aux=True)(params)
-    grad_norm = finite_norm(grads)
-    if run["grad_clip"] is not None:
-        scale = jnp.minimum(1.0, run["grad_clip"] / (grad_norm + 1e-6))
-        grads = jax.tree.map(lambda g: g * scale, grads)
-    updates, state = update_fn(grads, state, params)
-    params = jax.tree.map(lambda p, u: p + (learning_rate * u).astype(p.dtype), params, updates)
-    return state, params, model_state, {"loss": loss, "grad_norm": grad_norm}
+    value_and_grad = jax.value_and_grad(summed_loss, has_aux=True)
+    number = run["gradient_accumulation_steps"]
+    if number == 1:
+        (total, (count, model_state)), grads = value_and_grad(params, model_state, batch, rng)
+    else:
+        sharding = jax_sharding_utils.get_batch_dim_sharding()
+
+        def add(carry: Any, part: Any) -> tuple[Any, None]:
+            total, count, grads, model_state, index = carry
+            part = jax.lax.with_sharding_constraint(part, sharding)
+            (loss, (examples, model_state)), more = value_and_grad(
+                params, model_state, part, jax.random.fold_in(rng, index)
+            )
+            grads = jax.tree.map(jnp.add, grads, more)
+            return (total + loss, count + examples, grads, model_state, index + 1), None
+
+        parts = cut(batch, number, jax.device_count())
+        first = part_of(parts, 0)
+        (loss, (examples, _)), _ = jax.eval_shape(value_and_grad, params, model_state, first, rng)
+        sums = (jnp.zeros((), loss.dtype), jnp.zeros((), examples.dtype))
+        start = (*sums, jax.tree.map(jnp.zeros_like, params), model_state, 0)
+        (total, count, grads, model_state, _), _ = jax.lax.scan(add, start, parts)
+    grads = jax.tree.map(lambda g: g / count, grads)
+    return total / count, model_state, grads
 
 
 def finite_norm(grads: Any) -> Any:
@@ -183,6 +225,14 @@ def finite_norm(grads: Any) -> Any:
     return jnp.sqrt(jnp.sum(jnp.where(jnp.isfinite(squares), squares, 0.0)))
 
 
+def _show_average(optimizer_state: Any, params: Any, model_state: Any) -> tuple[Any, Any, Any]:
+    state, static = optimizer_state
+    if "average" not in state:
+        return optimizer_state, params, model_state
+    average, params, model_state = jax_average.swap(state["average"], params, model_state)
+    return (state | {"average": average}, static), params, model_state
+
+
 prepare_for_eval = make_prepare_for_eval(
-    lambda optimizer_state: matprec.jax.counters(optimizer_state[0])
+    lambda optimizer_state: counters(optimizer_state[0]), _show_average
 )

@@ -1,5 +1,6 @@
 """One training step in PyTorch that all submissions share, with AlgoPerf's functions around it."""
 
+import contextlib
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -7,11 +8,12 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-import matprec.torch
 from algoperf_api import pytorch_utils, spec
-from submissions.common.data import data_selection, get_batch_size
+from matprec.torch.optimizer import MatrixOptimizer, make_class
+from submissions.common.data import cut, data_selection, get_batch_size, part_of
 from submissions.common.evaluation import make_prepare_for_eval
 from submissions.common.hyperparameters import Run, check_point, make_run
+from submissions.common.pytorch_average import WeightAverage
 from submissions.common.roles import role_of
 from submissions.registry import OPTIMIZERS, TRAINING
 
@@ -33,11 +35,14 @@ def initializer(name: str) -> tuple[Callable[..., Any], Callable[[Any], None]]:
         rng: Any,
     ) -> dict[str, Any]:
         del model_state, rng
-        run = make_run(name, hyperparameters, workload.step_hint)
+        run = make_run(name, hyperparameters)
         named = list(model_params.named_parameters())
         roles = [_role(workload, parameter_name) for parameter_name, _ in named]
         optimizer = make_optimizer(run, [parameter for _, parameter in named], roles)
-        return {"optimizer": optimizer, "run": run}
+        state = {"optimizer": optimizer, "run": run, "schedule": run.schedule(workload)}
+        if run["ema_decay"] is not None:
+            state["average"] = WeightAverage(model_params, run["ema_decay"])
+        return state
 
     return init_optimizer_state, functools.partial(check_point, name)
 
@@ -52,8 +57,7 @@ def make_optimizer(
     own = {key: value for key, value in values.items() if key not in TRAINING}
     if algorithm is None:
         return _FRAMEWORKS_OWN[run.name](params, lr, weight_decay, **own)
-    optimizer_class = matprec.torch.BY_ALGORITHM[algorithm]
-    return optimizer_class(params, lr, weight_decay, roles=roles, **own)
+    return make_class(algorithm)(params, lr, weight_decay, roles=roles, **own)
 
 
 def _adamw(
@@ -77,8 +81,8 @@ _FRAMEWORKS_OWN: dict[str, Callable[..., torch.optim.Optimizer]] = {
 
 
 def _role(workload: spec.Workload, parameter_name: str) -> str:
-    for prefix in _PREFIXES:
-        parameter_name = parameter_name.replace(prefix, "")
+    while parameter_name.startswith(_PREFIXES):
+        parameter_name = parameter_name.partition(".")[2]
     is_output = workload.is_output_params(parameter_name)
     return role_of(workload.model_params_types[parameter_name], is_output)
 
@@ -98,38 +102,72 @@ def update_params(
     train_state: Any = None,
 ) -> tuple[Any, Any, Any]:
     """One step. Returns (optimizer_state, params, model_state)."""
-    del current_params_types, hyperparameters, loss_type, eval_results, train_state
+    del current_params_types, hyperparameters, loss_type, eval_results
     optimizer, run = optimizer_state["optimizer"], optimizer_state["run"]
-    model = current_param_container
+    average, model = optimizer_state.get("average"), current_param_container
+    if average is not None:
+        average.train()
     model.train()
     optimizer.zero_grad(set_to_none=True)
-    dropout = {} if run["dropout_rate"] is None else {"dropout_rate": run["dropout_rate"]}
-    logits, model_state = workload.model_fn(
-        model,
-        batch,
-        model_state,
-        spec.ForwardPassMode.TRAIN,
-        rng,
-        update_batch_norm=True,
-        **dropout,
-    )
-    losses = workload.loss_fn(
-        label_batch=batch["targets"],
-        logits_batch=logits,
-        mask_batch=batch.get("weights"),
-        label_smoothing=run["label_smoothing"],
-    )
-    loss = losses["summed"] / _examples_per_rank(losses["n_valid_examples"])
-    loss.backward()
+    loss, model_state = _backward(workload, run, model, model_state, batch, rng)
     grad_norm = None
     if run["grad_clip"] is not None:
         grad_norm = clip_grad_norm([p.grad for p in model.parameters()], run["grad_clip"])
+    rate = optimizer_state["schedule"].learning_rate_at(global_step, train_state)
     for group in optimizer.param_groups:
-        group["lr"] = run.learning_rate_at(global_step)
+        group["lr"] = rate
     optimizer.step()
+    if average is not None:
+        average.update()
     if global_step % LOG_EVERY == 0:
         _log(workload, global_step, loss, grad_norm, optimizer)
     return optimizer_state, model, model_state
+
+
+def _backward(
+    workload: spec.Workload, run: Run, model: Any, model_state: Any, batch: dict[str, Any], rng: Any
+) -> tuple[Any, Any]:
+    """(mean loss, of this rank's rows, model state); leaves the whole batch's gradient.
+
+    One part of the batch after another if asked; DDP averages the ranks' gradients in the last.
+    """
+    dropout = {} if run["dropout_rate"] is None else {"dropout_rate": run["dropout_rate"]}
+    number = run["gradient_accumulation_steps"]
+    parts = [batch]
+    if number > 1:
+        together = cut(batch, number)
+        parts = [part_of(together, index) for index in range(number)]
+    total = count = 0
+    for index, part in enumerate(parts):
+        waits = index + 1 < number and hasattr(model, "no_sync")
+        with model.no_sync() if waits else contextlib.nullcontext():
+            logits, model_state = workload.model_fn(
+                model,
+                part,
+                model_state,
+                spec.ForwardPassMode.TRAIN,
+                rng,
+                update_batch_norm=True,
+                **dropout,
+            )
+            losses = workload.loss_fn(
+                label_batch=part["targets"],
+                logits_batch=logits,
+                mask_batch=part.get("weights"),
+                label_smoothing=run["label_smoothing"],
+            )
+            loss, examples = losses["summed"], losses["n_valid_examples"]
+            if number == 1:
+                loss = loss / _examples_per_rank(examples)
+            loss.backward()
+        total, count = total + loss.detach(), count + examples
+    if number == 1:
+        return total, model_state
+    per_rank = _examples_per_rank(count)
+    for parameter in model.parameters():
+        if parameter.grad is not None:
+            parameter.grad.div_(per_rank)
+    return total / per_rank, model_state
 
 
 def _examples_per_rank(n_valid_examples: Any) -> Any:
@@ -152,7 +190,7 @@ def _log(workload: Any, global_step: int, loss: Any, grad_norm: Any, optimizer: 
 
 
 def _counters(optimizer: Any) -> dict[str, float]:
-    return optimizer.counters() if isinstance(optimizer, matprec.torch.MatrixOptimizer) else {}
+    return optimizer.counters() if isinstance(optimizer, MatrixOptimizer) else {}
 
 
 @torch.no_grad()
@@ -170,6 +208,12 @@ def clip_grad_norm(grads: list[torch.Tensor | None], largest: float) -> torch.Te
     return norm
 
 
+def _show_average(optimizer_state: dict[str, Any], model: Any, model_state: Any) -> Any:
+    if "average" in optimizer_state:
+        optimizer_state["average"].show()
+    return optimizer_state, model, model_state
+
+
 prepare_for_eval = make_prepare_for_eval(
-    lambda optimizer_state: _counters(optimizer_state["optimizer"])
+    lambda optimizer_state: _counters(optimizer_state["optimizer"]), _show_average
 )

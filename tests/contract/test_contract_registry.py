@@ -146,7 +146,7 @@ def test_the_state_has_the_size_that_its_formula_says(name, shape):
 @pytest.mark.parametrize("name", sorted(OPTIMIZERS.keys() - optimizers.ALGORITHMS.keys()))
 def test_torchs_own_optimizers_have_it_too(name):
     param = torch.nn.Parameter(torch.ones(LONG, LONG + 9))
-    optimizer = make_optimizer(make_run(name, None, 1), [param])
+    optimizer = make_optimizer(make_run(name, None), [param])
     param.grad = torch.ones_like(param)
     optimizer.step()
     arrays = [x for x in optimizer.state[param].values() if torch.is_tensor(x) and x.ndim > 0]

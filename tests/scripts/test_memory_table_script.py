@@ -45,7 +45,7 @@ def optimizer(label: str, model: str, role):
     values = {"beta1": 0.0} if without_momentum else {}
     if name == "galore":
         values["rank"] = RANKS[model]
-    return make_optimizer(make_run(name, values, step_hint=1), role)
+    return make_optimizer(make_run(name, values), role)
 
 
 @functools.cache

@@ -3,7 +3,6 @@
 import collections
 import importlib
 import inspect
-import itertools
 import json
 from pathlib import Path
 
@@ -95,7 +94,7 @@ def test_search_space_is_five_points_of_known_hyperparameters(name):
     assert len(points) == 5
     for values in points:
         assert values.keys() == points[0].keys()
-        make_run(name, point(**values), step_hint=100)
+        make_run(name, point(**values))
 
 
 @pytest.mark.parametrize(
@@ -110,7 +109,7 @@ def test_ranges_to_tune_in_are_of_known_hyperparameters(file):
             key: given["feasible_points"][end] if "feasible_points" in given else ends(given)[end]
             for key, given in ranges.items()
         }
-        make_run(file.stem, point(**values), step_hint=100)
+        make_run(file.stem, point(**values))
 
 
 def ends(given):
@@ -148,6 +147,17 @@ def test_submission_info_has_the_fields_that_the_competition_asks_for(name):
         ("shampoo", {"graft": "none of these"}, "graft='none of these' is not one of adam, sgd"),
         ("shampoo", {"exponent": 0.0}, "exponent=0.0 must be positive"),
         ("shampoo", {"block_size": 0}, "block_size=0 must be an integer of at least 1"),
+        ("adamw", {"schedule": "cos"}, "schedule='cos' is not one of cosine, linear, trapezoidal"),
+        ("asgo", {"horizon": None}, "horizon=None is not one of step_hint, clock, both"),
+        ("asgo", {"ema_decay": 1.0}, r"ema_decay=1.0 must be in \[0, 1\)"),
+        ("asgo", {"decay_factor": 0.0}, r"decay_factor=0.0 must be in \(0, 1\)"),
+        ("asgo", {"gradient_accumulation_steps": 0}, "steps=0 must be an integer of at least 1"),
+        ("asgo", {"gradient_accumulation_steps": 1.5}, "steps=1.5 must be an integer"),
+        (
+            "adamw",
+            {"schedule": "trapezoidal", "warmup_factor": 0.5, "decay_factor": 0.6},
+            "warmup_factor=0.5 and decay_factor=0.6 must sum to at most 1",
+        ),
         ("asgo", {"grad_clip": 0.0}, r"grad_clip=0.0 must be positive"),
         ("asgo", {"refresh_every": 1.5}, "refresh_every=1.5 must be an integer"),
         ("asgo", {"refresh_every": "abc"}, "refresh_every='abc' must be an integer"),
@@ -161,7 +171,7 @@ def test_points_that_are_not_for_the_optimizer_are_refused_in_one_line(name, val
         check_point(name, values)
     assert "\n" not in str(error.value)
     with pytest.raises(ValueError, match=message):
-        make_run(name, point(**values), 100)
+        make_run(name, point(**values))
 
 
 def test_the_submission_checks_points_for_the_runner():
@@ -192,33 +202,25 @@ def test_hyperparameters_of_the_algorithm_are_checked_before_training(name, fram
 
 
 def test_one_minus_and_whole_numbers():
-    run = make_run("asgo", point(one_minus_beta1=0.25, refresh_every=20.0), 100)
+    run = make_run("asgo", point(one_minus_beta1=0.25, refresh_every=20.0))
     assert run["beta1"] == 0.75
     assert run["refresh_every"] == 20
     assert isinstance(run["refresh_every"], int)
 
 
-def test_schedule_warms_up_and_ends_at_zero():
-    run = make_run("asgo", point(learning_rate=2.0, warmup_factor=0.1), 100)
-    rates = [run.learning_rate_at(step) for step in range(131)]
-    assert rates[0] == pytest.approx(2.0 / 11)
-    assert rates[10] == 2.0 == max(rates)
-    assert rates[55] == pytest.approx(1.0)
-    assert all(a > b for a, b in itertools.pairwise(rates[10:101]))
-    assert rates[100] == rates[130] == pytest.approx(0.0)
-
-
-def test_schedule_without_warm_up_or_horizon():
-    run = make_run("asgo", point(learning_rate=2.0, warmup_factor=0.0), 1)
-    assert run.learning_rate_at(0) == 2.0
-    assert run.learning_rate_at(1) == pytest.approx(0.0)
-
-
 def test_runs_are_hashable_and_equal_by_value():
-    first, second = (make_run("shampoo", point(learning_rate=0.1), 10) for _ in range(2))
+    first, second = (make_run("shampoo", point(learning_rate=0.1)) for _ in range(2))
     assert first == second
     assert hash(first) == hash(second)
-    assert first != make_run("shampoo", point(learning_rate=0.2), 10)
+    assert first != make_run("shampoo", point(learning_rate=0.2))
+
+
+def test_self_tuning_runs_on_the_clock_too_and_has_the_longer_budget():
+    for nothing in (None, {}, point()):
+        run = make_run("asgo", nothing)
+        assert (run["horizon"], run.self_tuning) == ("both", True)
+    run = make_run("asgo", point(learning_rate=0.1))
+    assert (run["horizon"], run.self_tuning) == ("step_hint", False)
 
 
 def test_batch_sizes():

@@ -42,6 +42,7 @@ class _Tiny:
     """What the submissions read of a workload; not the whole of AlgoPerf's interface."""
 
     step_hint = 50
+    max_allowed_runtime_sec = 100
     loss_type = spec.LossType.SOFTMAX_CROSS_ENTROPY
 
     def __init__(self, dtype=np.float32):
