@@ -3,6 +3,7 @@
 Both adapters call `step`; they differ only in how a refresh is made conditional.
 """
 
+import dataclasses
 import functools
 import operator
 from collections.abc import Callable, Sequence
@@ -17,8 +18,40 @@ COUNTERS = ("t", "last_refresh", "failed_roots", "skipped_updates")
 # makes refresh(choose(scheduled, started), carry) conditional on any matrix being chosen; else
 # carry. `scheduled` says whether this step is one of start_step, start_step + refresh_every, ...,
 # `started` whether start_step has been reached; both may be traced. With `firsts_only` the
-# matrices chosen can only be such as have had no refresh.
+# matrices chosen can only be such as have had no refresh. `refresh` is a `Refresh`.
 Conditional = Callable[..., State]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Refresh:
+    """`refresh(chosen, carry)`: the carry with the matrices refreshed that are `chosen` (B,).
+
+    Everything it reads has the leading axis B and no row depends on another, so that it may be
+    called with some rows of `chosen` and `carry` once it has been given the same ones `on`.
+
+    Attributes:
+      xp: array namespace.
+      method: the algorithm's `first_refresh` or `refresh`.
+      state: arrays (B, ...); what is in the carry too is taken from there.
+      grads: (B, m, n).
+    """
+
+    xp: Any
+    method: Callable[..., State]
+    state: State
+    grads: Array
+
+    def __call__(self, chosen: Array, carry: State) -> State:
+        refreshed = self.method(self.xp, self.state | carry, self.grads)
+        accepted = refreshed["failed_roots"] == carry["failed_roots"]
+        last = self.xp.where(accepted, self.state["t"], carry["last_refresh"])
+        kept = {key: refreshed[key] for key in carry} | {"last_refresh": last}
+        return _where(self.xp, chosen, kept, carry)
+
+    def on(self, take: Callable[[Array], Array]) -> "Refresh":
+        """The same for what `take` leaves of every array, some rows."""
+        state = {key: take(value) for key, value in self.state.items()}
+        return dataclasses.replace(self, state=state, grads=take(self.grads))
 
 
 def init(xp: Any, algorithm: Algorithm, grads: Array) -> State:
@@ -127,16 +160,10 @@ def _refresh(
     waiting = live & ~seen & xp.any(grads != 0, axis=tuple(range(1, grads.ndim)))
     seen = live & seen
 
-    def run(method: Callable[..., State], chosen: Array, carry: State) -> State:
-        refreshed = method(xp, state | carry, grads)
-        accepted = refreshed["failed_roots"] == carry["failed_roots"]
-        last = xp.where(accepted, state["t"], carry["last_refresh"])
-        kept = {key: refreshed[key] for key in carry} | {"last_refresh": last}
-        return _where(xp, chosen, kept, carry)
-
     keys = (*algorithm.refreshed_keys(state), "last_refresh", "failed_roots")
     carry = {key: state[key] for key in keys}
-    first, later = (functools.partial(run, f) for f in (algorithm.first_refresh, algorithm.refresh))
+    first = Refresh(xp, algorithm.first_refresh, state, grads)
+    later = Refresh(xp, algorithm.refresh, state, grads)
     if type(algorithm).first_refresh is Algorithm.first_refresh:
         choose = lambda scheduled, started: waiting & started | seen & scheduled  # noqa: E731
         carry = cond(algorithm, number, choose, later, carry)

@@ -18,6 +18,7 @@ from matprec import layout, settings
 from matprec import step as stepping
 from matprec.algorithms.base import Algorithm
 from matprec.algorithms.nadamw import NAdamW
+from matprec.jax.sharding import sharded
 
 Roles = Callable[[str, Any], str | None] | Any | None
 
@@ -40,6 +41,7 @@ class Adapter:
     roles: Roles
     options: layout.Options
     state_dtype: Any
+    mesh: jax.sharding.Mesh | None = None
 
     def plan(self, tree: Any) -> layout.Plan:
         paths_and_leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
@@ -110,7 +112,7 @@ class Adapter:
             live=finite,
             finite=finite,
             decays=decays,
-            cond=functools.partial(_conditional, count),
+            cond=functools.partial(_conditional, count, self.mesh),
         )
         for number, stack in enumerate(plan.stacks):
             if stack.elementwise and not self.options.elementwise:
@@ -137,18 +139,20 @@ class Adapter:
 
 def _conditional(
     count: jax.Array,
+    mesh: jax.sharding.Mesh | None,
     algorithm: Any,
     number: int,
     choose: Callable,
-    refresh: Callable,
+    refresh: stepping.Refresh,
     carry: Any,
     firsts_only: bool = False,
 ) -> Any:
     del number
+    run = refresh if mesh is None else sharded(refresh, mesh)
     chosen = choose(stepping.is_due(algorithm, count), count >= algorithm.start_step)
     if algorithm.refresh_every == 1 and algorithm.start_step == 1 and not firsts_only:
-        return refresh(chosen, carry)
-    return jax.lax.cond(jnp.any(chosen), refresh, lambda _, kept: kept, chosen, carry)
+        return run(chosen, carry)
+    return jax.lax.cond(jnp.any(chosen), run, lambda _, kept: kept, chosen, carry)
 
 
 def _cast(algorithm: Algorithm, dtype: Any) -> Algorithm:
@@ -179,6 +183,7 @@ def precondition(
     weight_layout: layout.WeightLayout = "in_out",
     stack_bytes: int | str | None = "auto",
     state_dtype: Any = None,
+    mesh: jax.sharding.Mesh | None = None,
 ) -> optax.GradientTransformation:
     """An algorithm as an optax transformation, without learning rate and sign.
 
@@ -193,6 +198,8 @@ def precondition(
       weight_layout: `in_out` for flax kernels, `out_in` for kernels laid out as torch's.
       stack_bytes: largest stack; "auto" is 1.5 MB on a CPU and no limit elsewhere.
       state_dtype: of all state; None is float32 for half precision, else the parameter's.
+      mesh: devices that share the refreshes of every stack, see `matprec.jax.sharding`. Parameters,
+        gradients and state must be replicated over them. None: every device refreshes everything.
 
     Returns:
       A gradient transformation with state `PreconditionState`. Its `update` raises TypeError for
@@ -211,6 +218,7 @@ def precondition(
         roles=roles,
         options=options,
         state_dtype=state_dtype,
+        mesh=mesh,
     )
     return optax.GradientTransformation(adapter.init, adapter.update)  # type: ignore[arg-type]
 

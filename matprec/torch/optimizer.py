@@ -10,7 +10,7 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import array_api_compat.torch as xp
 import torch
@@ -18,6 +18,7 @@ import torch
 from matprec import layout, settings
 from matprec import step as stepping
 from matprec.algorithms.base import Algorithm
+from matprec.torch import sharding
 
 
 @dataclasses.dataclass
@@ -52,6 +53,9 @@ class MatrixOptimizer(torch.optim.Optimizer):
       state_dtype: of all state; None is float32 for half precision, else the parameter's.
       **hyperparameters: of the algorithm, and for matrix algorithms `fallback` ("nadamw" or
         "adamw") with `fallback_lr_scale`, `fallback_beta1`, `fallback_beta2`, `fallback_eps`.
+      shard: `refresh`: where `torch.distributed` runs several ranks, they share the refreshes of
+        every stack, see `matprec.torch.sharding`; None: every rank refreshes everything. For all
+        groups, and not part of a state dict.
 
     Raises:
       ValueError: a hyperparameter is outside its range.
@@ -75,6 +79,7 @@ class MatrixOptimizer(torch.optim.Optimizer):
         weight_layout: layout.WeightLayout = "out_in",
         stack_bytes: int | str | None = "auto",
         state_dtype: torch.dtype | None = None,
+        shard: Literal["refresh"] | None = "refresh",
         **hyperparameters: Any,
     ) -> None:
         known = settings.hyperparameters(self.algorithm_class)
@@ -84,6 +89,9 @@ class MatrixOptimizer(torch.optim.Optimizer):
                 f"{type(self).__name__}: unknown hyperparameter {min(unknown)!r}; "
                 f"it has {', '.join(known)}"
             )
+        if shard not in ("refresh", None):
+            raise ValueError(f"{type(self).__name__}: shard={shard!r} is not 'refresh' or None")
+        self._shard = shard
         defaults = {
             "lr": lr,
             "weight_decay": weight_decay,
@@ -157,7 +165,7 @@ class MatrixOptimizer(torch.optim.Optimizer):
             live=live,
             finite=finite,
             decays=self._decays(group, mine.plan),
-            cond=functools.partial(_conditional, mine),
+            cond=functools.partial(_conditional, mine, self._shard),
         )
         for number, stack in enumerate(mine.plan.stacks):
             if stack.elementwise and not algorithms[0].elementwise:
@@ -279,7 +287,7 @@ class MatrixOptimizer(torch.optim.Optimizer):
             self._groups[number] = _GroupState(plan, stacks, count)
 
     def __getstate__(self) -> dict[str, Any]:
-        return super().__getstate__() | {"_groups": self._groups}
+        return super().__getstate__() | {"_groups": self._groups, "_shard": self._shard}
 
 
 def _gradient(param: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
@@ -304,10 +312,11 @@ def _descend(param: torch.Tensor, update: torch.Tensor, lr: float | torch.Tensor
 
 def _conditional(
     mine: _GroupState,
+    shard: str | None,
     algorithm: Any,
     number: int,
     choose: Callable[[Any, Any], torch.Tensor],
-    refresh: Callable[[torch.Tensor, Any], Any],
+    refresh: stepping.Refresh,
     carry: Any,
     firsts_only: bool = False,
 ) -> Any:
@@ -319,12 +328,9 @@ def _conditional(
     chosen = choose(scheduled, started)
     if (firsts_only or not scheduled) and not chosen.any():
         return carry
-    try:
-        # LAPACK gives columns, a checkpoint holds rows: their products differ in rounding.
-        return {key: value.contiguous() for key, value in refresh(chosen, carry).items()}
-    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
-        # No convergence. The roots are kept: no rank may raise alone.
-        return carry | {"failed_roots": carry["failed_roots"] + chosen}
+    if shard and (ranks := sharding.world_size()) > 1:
+        return sharding.refresh_shared(refresh, chosen, carry, number, ranks)
+    return sharding.refresh_alone(refresh, chosen, carry)
 
 
 def make_class(

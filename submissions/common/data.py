@@ -18,6 +18,7 @@ BATCH_SIZES: dict[str, int] = {
     "librispeech_deepspeech": 256,
     "ogbg": 512,
     "wmt": 128,
+    "finewebedu_lm": 64,
     "mnist": 16,
     # The LLaMA / C4 workloads: GaLore's (arXiv 2403.03507).
     "c4_60m": 512,

@@ -35,7 +35,8 @@ def initializer(name: str) -> tuple[Callable[..., Any], Callable[[Any], None]]:
     ) -> tuple[Any, Any]:
         del rng
         run = make_run(name, hyperparameters)
-        optimizer = make_optimizer(run, _roles(workload))
+        mesh = jax_sharding_utils.get_replicate_sharding().mesh
+        optimizer = make_optimizer(run, _roles(workload), mesh)
         state = {"optimizer": jax.jit(optimizer.init)(model_params)}
         if run["ema_decay"] is not None:
             state["average"] = jax_average.init(model_params, model_state)
@@ -45,14 +46,19 @@ def initializer(name: str) -> tuple[Callable[..., Any], Callable[[Any], None]]:
     return init_optimizer_state, functools.partial(check_point, name)
 
 
-def make_optimizer(run: Run, roles: Any = None) -> optax.GradientTransformation:
-    """The optimizer of a run at learning rate 1; the step scales its updates."""
+def make_optimizer(run: Run, roles: Any = None, mesh: Any = None) -> optax.GradientTransformation:
+    """The optimizer of a run at learning rate 1; the step scales its updates.
+
+    The devices of `mesh` share its refreshes, see `matprec.jax.precondition`.
+    """
     values = dict(run.values)
     algorithm = OPTIMIZERS[run.name].algorithm
     own = {key: value for key, value in values.items() if key not in TRAINING}
     if algorithm is None:
         return _FRAMEWORKS_OWN[run.name](values["weight_decay"], **own)
-    return make_alias(run.name, algorithm)(1.0, values["weight_decay"], roles=roles, **own)
+    return make_alias(run.name, algorithm)(
+        1.0, values["weight_decay"], roles=roles, mesh=mesh, **own
+    )
 
 
 def _adamw(weight_decay: float, beta1: float, beta2: float, eps: float) -> Any:
@@ -215,7 +221,7 @@ def _gradients(
         sums = (jnp.zeros((), loss.dtype), jnp.zeros((), examples.dtype))
         start = (*sums, jax.tree.map(jnp.zeros_like, params), model_state, 0)
         (total, count, grads, model_state, _), _ = jax.lax.scan(add, start, parts)
-    grads = jax.tree.map(lambda g: g / count, grads)
+    grads = jax.tree.map(lambda g: (g / count).astype(g.dtype), grads)
     return total / count, model_state, grads
 
 
