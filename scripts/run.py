@@ -13,6 +13,8 @@ from absl import flags
 
 from benchmark import cores
 from benchmark.errors import GOES_ON, run_main
+from benchmark.official import arguments, harness
+from workloads_overrides.budgets import RULE_SETS
 
 FLAGS = flags.FLAGS
 
@@ -61,11 +63,37 @@ flags.DEFINE_enum(
 flags.DEFINE_boolean(
     "end_with_stdin", False, "End when standard input closes, as with the parent process."
 )
+flags.DEFINE_enum(
+    "harness",
+    "auto",
+    harness.HARNESSES,
+    "official: AlgoPerf's submission_runner, which also gets every flag not listed here; embedded: "
+    "the runner of this repository, small workloads only; auto: official where it is installed.",
+)
+flags.DEFINE_enum(
+    "rules", None, RULE_SETS, "Official harness: budgets of its workloads, and hardware to note."
+)
+flags.DEFINE_integer("num_gpus", None, "Official harness: GPUs to use; without it, all visible.")
+flags.DEFINE_boolean("dry_run", False, "Official harness: only print its command.")
+
+EMBEDDED_ONLY = ("eval_every_steps", "target_setting", "step_hint", "end_with_stdin")
+OFFICIAL_ONLY = ("rules", "num_gpus", "dry_run")
 
 
-def main() -> int:
+def main(harness_args: list[str]) -> int:
+    official = harness.is_official(
+        FLAGS.harness,
+        FLAGS.workload,
+        embedded_only=[name for name in EMBEDDED_ONLY if FLAGS[name].present],
+        official_only=[name for name in OFFICIAL_ONLY if FLAGS[name].present],
+        dry_run=FLAGS.dry_run,
+    )
+    if not official and harness_args:
+        FLAGS([sys.argv[0], *harness_args])  # the usual error for unknown flags
     if FLAGS.cpu_core is not None:
         cores.pin(FLAGS.cpu_core)
+    if official:
+        return run_official(harness_args)
     # Only now: what these import sizes its thread pools by the cores it finds.
     from benchmark import children, progress
     from benchmark.plan import Options
@@ -83,5 +111,20 @@ def main() -> int:
     return 1 if failed else 0
 
 
+def run_official(harness_args: list[str]) -> int:
+    from benchmark.official.command import Request
+    from benchmark.official.hardware import visible_gpus
+    from benchmark.official.run import run
+
+    names = [field.name for field in dataclasses.fields(Request) if field.name in FLAGS]
+    request = Request(
+        **{name: getattr(FLAGS, name) for name in names},
+        gpus=visible_gpus(),
+        harness_args=harness_args,
+    )
+    return run(request, FLAGS.progress)
+
+
 if __name__ == "__main__":
-    run_main(main, on_interrupt=GOES_ON)
+    own_argv, other_args = arguments.split(sys.argv)
+    run_main(lambda: main(other_args), own_argv, on_interrupt=GOES_ON)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import DataError
+from .register import register
 
 if TYPE_CHECKING:
     from algoperf_api import spec
@@ -69,4 +70,4 @@ def _workload_path(name: str) -> str:
     return WORKLOADS[name]["workload_path"].replace("/", ".")
 
 
-__all__ = ["FRAMEWORKS", "WORKLOADS", "DataError", "import_workload", "prepare_data"]
+__all__ = ["FRAMEWORKS", "WORKLOADS", "DataError", "import_workload", "prepare_data", "register"]

@@ -1,0 +1,1 @@
+"""Runs AlgoPerf's own `submission_runner`, unmodified, with this project's workloads registered."""
