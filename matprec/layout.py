@@ -33,7 +33,7 @@ ROLES = (
     "vector",
 )
 ELEMENTWISE_STACK_BYTES = 1 << 16  # beyond this, stacking rows costs copies and saves nothing
-NEVER_MERGED = 1_000_000  # a side this long is an embedding table: `merge_dims` leaves it out
+TABLE_ROWS = 1_000_000  # a side this long is an embedding table's, whatever the tensor's role
 CPU_STACK_BYTES = 3 << 19  # 1.5 MB: larger stacks fall out of a core's cache
 
 
@@ -189,7 +189,7 @@ def is_matrix(view: View, role: str | None, options: Options) -> bool:
         or role in ("embedding", "vector")
         or (role == "head" and not options.precondition_head)
         or short <= 1
-        or long < 1
+        or not 1 <= long < TABLE_ROWS
         or short > options.max_dim
     )
 
@@ -238,7 +238,7 @@ def _policy(shape: Shape, role: str | None, options: Options) -> tuple[View, boo
     if options.merge_dims and not options.elementwise:
         merged = make_merged_view(view, options.block_size)
         shortest = min(min(size, options.block_size or size) for size in merged.dims)
-        fits = max(merged.dims) < NEVER_MERGED and shortest <= options.max_dim
+        fits = max(merged.dims) < TABLE_ROWS and shortest <= options.max_dim
         return (merged, True) if fits else (identity, False)
     return (view, True) if wide and is_matrix(view, role, options) else (identity, False)
 

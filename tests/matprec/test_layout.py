@@ -267,6 +267,10 @@ def test_layouts_are_transposes_of_each_other(shape, role):
         ((4, 5), None, {"max_dim": 4}, True),
         ((4, 5), None, {"max_dim": 3}, False),
         ((30, 4), None, {"max_dim": 4}, True),
+        # AlgoPerf calls the tables of its PyTorch criteo1tb weights.
+        ((1_048_576, 128), "matrix", {}, False),
+        ((128, 1_000_000), "head", {"block_size": 1024}, False),
+        ((999_999, 2), "matrix", {}, True),
         ((12, 4), "fused_qkv", {"max_dim": 4}, True),
         ((0, 5), None, {}, False),
         ((5, 0), None, {}, False),
