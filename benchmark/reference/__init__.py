@@ -1,0 +1,1 @@
+"""AlgoPerf's own reference test, run for a matrix of submissions, workloads and frameworks."""
