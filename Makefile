@@ -11,10 +11,11 @@ DATA_DIR ?= data
 JOBS ?= 2
 PYTEST_ARGS ?= -n 2
 COMPARE_ARGS ?=
+OFFICIAL_PYTHON ?= python
 
 BIN := .venv/bin
 
-.PHONY: compare test test-latest test-cross-checks lint clean
+.PHONY: compare test test-latest test-cross-checks test-official lint clean
 
 compare: .venv
 	$(BIN)/python scripts/compare.py --submissions=$(SUBMISSIONS) --workloads=$(WORKLOADS) \
@@ -31,6 +32,10 @@ test-latest: .venv-latest
 # Tests against other packages' optimizers, in a third environment; `make test` skips them.
 test-cross-checks: .venv-cross-checks
 	.venv-cross-checks/bin/python -m pytest $(PYTEST_ARGS) tests/cross_checks
+
+# Tests that need AlgoPerf's harness; OFFICIAL_PYTHON is the Python of an environment with it.
+test-official:
+	$(OFFICIAL_PYTHON) -m pytest -m official
 
 lint: .venv
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright
