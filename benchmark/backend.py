@@ -1,4 +1,4 @@
-"""What differs between the frameworks for a runner: waiting for the device, compiling, threads.
+"""What differs between the frameworks for a runner: devices, waiting, compiling, threads.
 
 Neither framework is imported before its backend is made, and a run makes one of them only.
 """
@@ -9,12 +9,18 @@ import time
 from typing import Any, Protocol
 
 from algoperf_api import random_utils
+from benchmark import ranks
 
 
 class Backend(Protocol):
     @property
     def random(self) -> random_utils.JaxRandom | random_utils.NumpyRandom:
         """The generator of AlgoPerf's random states."""
+        ...
+
+    @property
+    def num_devices(self) -> int:
+        """Devices that a global batch is divided among: JAX's, or the processes of a torchrun."""
         ...
 
     def wait(self, tree: Any) -> None:
@@ -34,9 +40,14 @@ class JaxBackend:
         jax.config.update("jax_default_prng_impl", "threefry2x32")
         jax.config.update("jax_threefry_partitionable", True)
         self._block = jax.block_until_ready
+        self._device_count = jax.device_count
         self.random = random_utils.for_framework("jax")
         self._compiled = UnionOfIntervals()
         jax.monitoring.register_event_duration_secs_listener(self._on_duration)
+
+    @property
+    def num_devices(self) -> int:
+        return self._device_count()
 
     def _on_duration(self, event: str, duration_secs: float, **_: Any) -> None:
         # Tracing, lowering to MLIR and XLA's own compilation.
@@ -58,6 +69,10 @@ class TorchBackend:
         self._torch = torch
         self.random = random_utils.for_framework("pytorch")
 
+    @property
+    def num_devices(self) -> int:
+        return ranks.count()
+
     def wait(self, tree: Any) -> None:
         del tree  # on a CPU PyTorch computes before it returns
         if self._torch.cuda.is_available():
@@ -67,7 +82,8 @@ class TorchBackend:
         """What `torch.compile` has spent on forward and backward graphs; 0 without it."""
         # Importing it takes seconds, and nothing was compiled where nobody has imported it.
         dynamo = sys.modules.get("torch._dynamo.utils")
-        return float(dynamo.calculate_time_spent()["total_wall_time"]) if dynamo else 0.0
+        # Without the total before anything is compiled, in PyTorch 2.5.
+        return float(dynamo.calculate_time_spent().get("total_wall_time", 0.0)) if dynamo else 0.0
 
 
 class UnionOfIntervals:

@@ -27,6 +27,12 @@ def summary(error: BaseException) -> str:
     return f"{type(error).__name__}: {one_line(error)}"
 
 
+def is_first_rank() -> bool:
+    """Whether this process speaks for its run: it does, unless torchrun has started it as another
+    than the first of several."""
+    return os.environ.get("LOCAL_RANK", "0") == "0"
+
+
 def run_main(
     main: Callable[[], int | None],
     argv: Sequence[str] | None = None,
@@ -37,6 +43,9 @@ def run_main(
     The status is what `main` returned (None: 0), 2 with one line on stderr after a `UserError` or
     a bad flag, 130 with the line `on_interrupt` after Ctrl-C. absl's own frame would print several
     lines for a bad flag and leave `--help` with status 1.
+
+    Of the processes that torchrun starts, the first alone prints. The others end with 0 where it
+    tells a `UserError`, which all of them find: torchrun would end it before it has told.
     """
     args = list(sys.argv if argv is None else argv)
     if any(arg in ("-h", "-help", "--help") for arg in args[1:]):
@@ -47,11 +56,14 @@ def run_main(
             raise UserError(f"unexpected argument {rest[1]!r}: flags are written --name=value")
         status = main() or 0
     except (UserError, flags.Error) as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        status = USER_ERROR
+        status = 0
+        if is_first_rank():
+            print(f"error: {one_line(error)}", file=sys.stderr)
+            status = USER_ERROR
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        print(on_interrupt, file=sys.stderr)
+        if is_first_rank():
+            print(on_interrupt, file=sys.stderr)
         status = INTERRUPTED
     except BrokenPipeError:
         # The reader of our output (`| head`) has left: say nothing more, not even at exit.

@@ -7,7 +7,7 @@ from typing import Any
 
 import workloads_overrides
 from algoperf_api.spec import Workload
-from benchmark import metadata, search_space, submission, trial_folder
+from benchmark import backend, metadata, ranks, search_space, submission, trial_folder
 from benchmark.errors import UserError, one_line
 from benchmark.trial import Rules
 
@@ -76,7 +76,7 @@ def plan(options: Options, root: Path) -> Plan:
     _check_numbers(options)
     workload = _workload(options)
     module = submission.load(options.submission_path, options.framework, root)
-    module.global_batch_size(options.workload)
+    _check_batch_sizes(options, workload, module)
     folder = trial_folder.workload_folder(
         options.experiment_dir, options.experiment_name, options.workload, options.framework
     )
@@ -117,8 +117,26 @@ def _check_numbers(options: Options) -> None:
             )
     if options.target_setting and options.max_global_steps is None:
         raise UserError("--target_setting never stops by itself: give --max_global_steps")
+    if options.cpu_core is not None and ranks.count() > 1:
+        raise UserError(
+            f"--cpu_core={options.cpu_core} keeps one process to a core, and torchrun has started "
+            f"{ranks.count()}"
+        )
     if options.step_hint is not None and not options.target_setting:
         raise UserError(f"--step_hint={options.step_hint} is for --target_setting only")
+
+
+def _check_batch_sizes(options: Options, workload: Workload, module: submission.Submission) -> None:
+    devices = backend.load(options.framework).num_devices
+    for place, kind, size in (
+        (module.path, "", module.global_batch_size(options.workload)),
+        (options.workload, "eval ", workload.eval_batch_size),
+    ):
+        if size < devices or size % devices:
+            raise UserError(
+                f"{place}: the global {kind}batch size ({size}) has to be divisible by the number "
+                f"of devices ({devices})"
+            )
 
 
 def import_workload(name: str, framework: str) -> Workload:

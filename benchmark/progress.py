@@ -9,6 +9,8 @@ from typing import Protocol, Self, TextIO
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
+from benchmark.errors import is_first_rank
+
 _LINE_PERIOD_SEC = 10.0
 
 
@@ -136,11 +138,11 @@ class _JsonLines(_Quiet):
 
 def reporter(kind: str = "bar", stream: TextIO | None = None) -> Reporter:
     """The reporter of `--progress`: `bar` (plain lines where the output is no terminal), `json`
-    or `none`."""
+    or `none`, which the processes that torchrun starts beside the first one always get."""
+    if kind == "none" or not is_first_rank():
+        return _Quiet()
     if kind == "json":
         return _JsonLines()
-    if kind == "none":
-        return _Quiet()
     output: TextIO = sys.stdout if stream is None else stream
     console = Console(file=output)
     return _Bars(console) if console.is_terminal else _Lines(output)

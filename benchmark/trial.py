@@ -13,6 +13,9 @@ This project's own choices:
 * A RuntimeError in an evaluation ends the run; the harness logs it and trains on without a row.
 * The clock is `time.time`, as in the harness: submissions find its values in `train_state`.
 * Seconds of compilation are logged beside the clock, as `accumulated_compile_time`.
+
+Of several ranks (`benchmark.ranks`) each runs a trial of its own, and all decide the same: the
+clock and the rows of evaluations are common to them. One alone has a logger.
 """
 
 import inspect
@@ -126,7 +129,12 @@ class _Stopwatch:
 
 
 class Trial:
-    """One run of a submission on a workload. `run` trains to the end and returns the result."""
+    """One run of a submission on a workload. `run` trains to the end and returns the result.
+
+    `logger` is None on all ranks but one, as in AlgoPerf. `now` is the clock, `agree` gives all
+    ranks one of their rows of an evaluation: ranks call both equally often, so that on every one
+    there is a `report` or on none.
+    """
 
     def __init__(
         self,
@@ -137,10 +145,11 @@ class Trial:
         *,
         rules: Rules,
         backend: Backend,
-        logger: MetricsLogger,
+        logger: MetricsLogger | None,
         data_dir: str,
         report: Callable[[Progress], None] | None = None,
         now: Callable[[], float] = time.time,
+        agree: Callable[[dict[str, Any]], dict[str, Any]] = lambda row: row,
     ) -> None:
         self.workload = workload
         self.submission = submission
@@ -170,6 +179,7 @@ class Trial:
         )
         self._watch = _Stopwatch(backend, now)
         self._now = now
+        self._agree = agree
         self._budget = rules.budget(workload)
         self._report = report
         self._last_report = 0.0
@@ -194,9 +204,7 @@ class Trial:
                     self._evaluate(eval_rng)
             self._tell(step_end)
             state["last_step_end_time"] = self._watch.start(self._state)
-        self.logger.append_scalar_metrics(
-            {"score": state["accumulated_submission_time"]}, self.global_step, preemption_count=0
-        )
+        self._log({"score": state["accumulated_submission_time"]})
         return self.result("finished", self._reason(), self._remarks())
 
     def result(self, status: str, reason: str, message: str = "") -> Result:
@@ -220,7 +228,8 @@ class Trial:
             self.workload, params, model_state, self.hyperparameters, optimizer_rng
         )
         self._state = (optimizer_state, params, model_state)
-        self.workload.attach_metrics_logger(self.logger)
+        if self.logger is not None:
+            self.workload.attach_metrics_logger(self.logger)
 
     def _goes_on(self) -> bool:
         state = self.train_state
@@ -242,8 +251,18 @@ class Trial:
 
     def _remarks(self) -> str:
         """What the submission has logged of updates that it skipped, if any."""
-        counts = {name: self.logger.latest(name) for name in _COUNTERS}
+        counts = {name: self._latest(name) for name in _COUNTERS}
         return ", ".join(f"{name} {count:g}" for name, count in counts.items() if count)
+
+    def _log(self, row: dict[str, Any], is_eval: bool = False) -> None:
+        if self.logger is not None:
+            self.logger.append_scalar_metrics(
+                row, self.global_step, preemption_count=0, is_eval=is_eval
+            )
+
+    def _latest(self, name: str) -> Any:
+        """The last value logged under `name`, or None."""
+        return None if self.logger is None else self.logger.latest(name)
 
     def _step(self, data_rng: Any, update_rng: Any) -> float:
         """One step; the clock has been running since `last_step_end_time`. Returns its end."""
@@ -317,6 +336,7 @@ class Trial:
             None,
             self.global_step,
         )
+        row = self._agree(row)
         if not self.rules.target_setting:
             for split in ("validation", "test"):
                 reached = getattr(self.workload, f"has_reached_{split}_target")(row)
@@ -335,7 +355,7 @@ class Trial:
         }
         self.eval_results.append((self.global_step, row))
         log.info("step %d, %.2f s: %s", self.global_step, row["score"], row)
-        self.logger.append_scalar_metrics(row, self.global_step, preemption_count=0, is_eval=True)
+        self._log(row, is_eval=True)
         state["accumulated_logging_time"] += self._now() - end
         self._last_report = 0.0  # an evaluation is news
 
@@ -349,7 +369,7 @@ class Trial:
         if self.rules.max_global_steps is not None:
             done = max(done, self.global_step / self.rules.max_global_steps)
         last = self.eval_results[-1][1] if self.eval_results else {}
-        loss = self.logger.latest("loss")
+        loss = self._latest("loss")
         self._report(
             Progress(
                 step=self.global_step,

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 
 import jax
@@ -85,6 +86,24 @@ assert torch_backend.compile_seconds() == 0.0
 assert "torch._dynamo" not in sys.modules and "jax" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_torch_2_5_has_no_total_before_anything_is_compiled(monkeypatch):
+    spent = {}
+    dynamo = types.SimpleNamespace(calculate_time_spent=lambda: spent)
+    monkeypatch.setitem(sys.modules, "torch._dynamo.utils", dynamo)
+    assert backend.load("pytorch").compile_seconds() == 0.0
+    spent["total_wall_time"] = 1.5
+    assert backend.load("pytorch").compile_seconds() == 1.5
+
+
+def test_devices_are_jaxs_or_torchruns_processes(monkeypatch):
+    assert backend.load("jax").num_devices == jax.device_count()
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    assert backend.load("pytorch").num_devices == 1
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    assert backend.load("pytorch").num_devices == 4
 
 
 def test_the_runner_imports_no_framework_by_itself():

@@ -121,6 +121,31 @@ def test_a_workload_without_batch_size(options, fake_root, monkeypatch):
         plan(change(options, workload="cubic"), fake_root)
 
 
+@pytest.mark.parametrize(
+    ("devices", "told"),
+    [
+        (3, r"submissions/fast/jax/submission.py: the global batch size \(8\) has to be .* \(3"),
+        (16, r"submissions/fast/jax/submission.py: the global batch size \(8\) has to be .* \(16"),
+        (4, r"quadratic: the global eval batch size \(10\) has to be divisible by .* devices \(4"),
+    ],
+)
+def test_devices_divide_both_batch_sizes(options, fake_root, monkeypatch, devices, told):
+    kind = type(planning.backend.load("jax"))
+    monkeypatch.setattr(kind, "num_devices", property(lambda _: devices))
+    with pytest.raises(UserError, match=told):
+        plan(options, fake_root)
+    monkeypatch.setattr(kind, "num_devices", property(lambda _: 2))
+    assert len(plan(options, fake_root).trials) == 2
+
+
+def test_a_core_is_for_one_process(options, fake_root, monkeypatch):
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match="--cpu_core=0 keeps one process to a core, and torchrun"):
+        plan(change(options, cpu_core=0), fake_root)
+    assert plan(options, fake_root).trials
+
+
 def test_step_hint_of_target_setting_changes_this_object_only(options, fake_root):
     setting = change(options, target_setting=True, max_global_steps=7, step_hint=7)
     planned = plan(setting, fake_root)

@@ -11,6 +11,15 @@ from rich.console import Console
 from benchmark import progress
 
 
+@pytest.mark.parametrize("kind", ["bar", "json"])
+def test_of_torchruns_processes_the_first_alone_shows_anything(kind, monkeypatch, capsys):
+    for rank, shown in (("0", True), ("1", False)):
+        monkeypatch.setenv("LOCAL_RANK", rank)
+        with progress.reporter(kind) as reporter:
+            reporter.note("a note")
+        assert ("a note" in capsys.readouterr().out) == shown
+
+
 def test_plain_lines_come_at_most_every_ten_seconds_per_label(monkeypatch):
     now = [0.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])

@@ -40,9 +40,9 @@ def script(tmp_path):
     path = tmp_path / "script.py"
     path.write_text(SCRIPT)
 
-    def run(*args: str) -> subprocess.CompletedProcess[str]:
+    def run(*args: str, **environment: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, str(path), *args]
-        environment = {"PYTHONPATH": str(errors.__file__).removesuffix("benchmark/errors.py")}
+        environment["PYTHONPATH"] = str(errors.__file__).removesuffix("benchmark/errors.py")
         return subprocess.run(command, capture_output=True, text=True, env=environment)
 
     return run
@@ -67,6 +67,17 @@ def test_status_and_one_line(script, flag, status, told):
     assert done.stderr.startswith(told)
     assert done.stderr.count("\n") == bool(told)
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("flag", "status"), [("--number=2", 0), ("--munber=1", 0), ("--number=3", 130), ("stray", 0)]
+)
+def test_torchruns_other_processes_leave_mistakes_to_the_first(script, flag, status):
+    """Were their status not 0, torchrun might end the first one before it has told."""
+    first, other = script(flag, LOCAL_RANK="0"), script(flag, LOCAL_RANK="1")
+    assert first.returncode == (130 if status else 2)
+    assert first.stderr.count("\n") == 1
+    assert (other.returncode, other.stdout, other.stderr) == (status, "", "")
 
 
 def test_our_own_faults_keep_their_traceback(script):

@@ -46,6 +46,7 @@ class Bench:
         self.folder = folder
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.shown: list[tuple[float, Progress]] = []
+        self.arguments: dict[str, Any] = {}
         self.functions: dict[str, Any] = {
             "get_batch_size": lambda name: 8,
             "init_optimizer_state": self.init_optimizer_state,
@@ -62,12 +63,15 @@ class Bench:
             "quadratic",
             Submission(path="fake.py", **self.functions),
             "the hyperparameters",
-            rules=self.rules,
-            backend=self.backend,
-            logger=self.logger,
-            data_dir="the data",
-            report=lambda shown: self.shown.append((self.clock(), shown)),
-            now=self.clock,
+            **{
+                "rules": self.rules,
+                "backend": self.backend,
+                "logger": self.logger,
+                "data_dir": "the data",
+                "report": lambda shown: self.shown.append((self.clock(), shown)),
+                "now": self.clock,
+                **self.arguments,
+            },
         )
         return self.trial.run(rng)
 
@@ -343,6 +347,53 @@ def test_train_state_is_handed_over_read_only_where_it_is_named(tmp_path):
     assert second["accumulated_submission_time"] == STEP + PREPARE
     assert second["last_eval_time"] - first["last_step_end_time"] == STEP + PREPARE + EVAL
     assert isinstance(seen[0][1], MappingProxyType)
+
+
+def test_a_rank_without_a_logger_takes_the_same_steps_and_writes_nothing(tmp_path):
+    numbers = {"eval_period_time_sec": 3.0, **UNREACHABLE}
+    with_logger = Bench(tmp_path / "with", Rules(max_global_steps=8), **numbers)
+    with_logger.folder.mkdir()
+    without = Bench(tmp_path / "without", Rules(max_global_steps=8), **numbers)
+    without.folder.mkdir()
+    without.arguments = {"logger": None}
+    assert without.run() == with_logger.run()
+    assert without.workload.metrics_logger is None
+    assert without.workload.evaluated_at == with_logger.workload.evaluated_at
+    assert without.shown == with_logger.shown
+    assert not list(without.folder.iterdir())
+
+
+def test_what_ranks_agree_on_is_logged_and_decides(tmp_path):
+    """Of evaluations that differ between ranks one counts."""
+    bench = Bench(tmp_path, eval_period_time_sec=1.0)
+    common = iter([0.1, 0.2, 0.95])
+
+    def agree(row: dict[str, float]) -> dict[str, float]:
+        value = next(common)
+        return row | {"validation/accuracy": value, "test/accuracy": value}
+
+    bench.arguments = {"agree": agree}
+    result = bench.run()
+    assert (result.reason, result.global_step) == ("targets_reached", 3)
+    assert bench.rows()["validation/accuracy"].tolist() == [0.1, 0.2, 0.95]
+
+
+def test_every_rank_reads_a_common_clock_equally_often(tmp_path):
+    """Reading it is a collective: a rank that shows nothing and logs nothing must not miss one."""
+    readings = []
+    for name, logger in (("first", True), ("other", False)):
+        bench = Bench(tmp_path / name, Rules(max_global_steps=8), **UNREACHABLE)
+        bench.folder.mkdir()
+        count = [0]
+
+        def now(clock=bench.clock, count=count) -> float:
+            count[0] += 1
+            return clock()
+
+        bench.arguments = {"now": now} | ({} if logger else {"logger": None})
+        bench.run()
+        readings.append(count[0])
+    assert readings[0] == readings[1] > 2 * 8
 
 
 def test_prepare_for_eval_may_be_missing(tmp_path):
