@@ -80,6 +80,12 @@ def prepare_data(workload: str, data_dir: str, reporter: Reporter) -> None:
         workloads_overrides.prepare_data(workload, Path(data_dir).expanduser(), show)
     except workloads_overrides.DataError as error:
         raise UserError(one_line(error)) from error
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"{workload}: data not prepared, for want of the package {error.name}; without it, run "
+            f"scripts/prepare_data.py --workloads={workload} --data_dir={data_dir} in this "
+            "repository's own environment first"
+        ) from error
     if shown:
         reporter.end("data", f"{workload} is prepared in {data_dir}")
 

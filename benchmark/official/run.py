@@ -5,6 +5,7 @@ import sys
 from typing import Any, NoReturn
 
 import workloads_overrides
+from benchmark.errors import UserError
 from benchmark.log import write_json
 from benchmark.official import hardware
 from benchmark.official.command import Command, Request, build
@@ -84,14 +85,11 @@ def _prepare_data(request: Request, progress: str) -> None:
     try:
         with reporter(progress) as shown:
             prepare_data(request.workload, request.data_dir, shown)
-    except ModuleNotFoundError as error:
+    except UserError as error:
         # The harness's environment need not hold what only the preparation needs.
-        print(
-            f"{request.workload}: data not prepared, for want of the package {error.name}; without "
-            f"it, run scripts/prepare_data.py --workloads={request.workload} "
-            f"--data_dir={request.data_dir} in this repository's own environment first",
-            file=sys.stderr,
-        )
+        if not isinstance(error.__cause__, ModuleNotFoundError):
+            raise
+        print(error, file=sys.stderr)
 
 
 def replace_process(command: Command) -> NoReturn:

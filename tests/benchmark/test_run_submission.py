@@ -11,10 +11,11 @@ import pytest
 from fakes.fixtures import POINTS
 from fakes.repository import SUBMISSION
 
+import workloads_overrides
 from benchmark import trial_folder
 from benchmark.errors import UserError
 from benchmark.plan import Options
-from benchmark.run import run
+from benchmark.run import prepare_data, run
 
 
 @pytest.fixture
@@ -243,6 +244,15 @@ def test_data_is_prepared_once_and_shown(options, fake_root, reports):
     assert ("data", 0.5, "downloading") in reports.updates
     run(change(options, experiment_name="again"), reports, fake_root)
     assert len([label for label, _ in reports.ends if label == "data"]) == 1
+
+
+def test_a_package_that_only_the_preparation_needs_is_named(reports, monkeypatch):
+    def prepare(*_):
+        raise ModuleNotFoundError("No module named 'rdkit'", name="rdkit")
+
+    monkeypatch.setattr(workloads_overrides, "prepare_data", prepare)
+    with pytest.raises(UserError, match=r"for want of the package rdkit.*scripts/prepare_data.py"):
+        prepare_data("ogbg_small", "data", reports)
 
 
 def test_data_that_cannot_be_had_is_one_line_and_no_folder(options, fake_root, reports, tmp_path):

@@ -1,0 +1,3 @@
+"""`algoperf_api.jax_sharding_utils`."""
+
+from algoperf_api.jax_sharding_utils import *  # noqa: F403

@@ -1,0 +1,3 @@
+"""`algoperf_api.pytorch_utils`."""
+
+from algoperf_api.pytorch_utils import *  # noqa: F403

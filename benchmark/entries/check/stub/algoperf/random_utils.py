@@ -1,0 +1,3 @@
+"""`algoperf_api.random_utils`."""
+
+from algoperf_api.random_utils import *  # noqa: F403

@@ -1,0 +1,31 @@
+"""Exported entries for tests, and processes that see only these."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmark.entries.export import Request, export
+
+ROOT = Path(__file__).resolve().parents[2]
+STUB = ROOT / "benchmark" / "entries" / "check" / "stub"
+SUPPORT = Path(__file__).resolve().parent
+
+
+def export_entry(output: Path, name: str, framework: str, ruleset: str) -> Path:
+    """One entry of the repository, with the README's numbers left out."""
+    return export(Request(name, framework, ruleset, "a paper", {"beta1": 0.9}), output, ROOT)
+
+
+def run_alone(
+    code: str, *arguments: object, path: tuple[Path, ...], cwd: Path
+) -> subprocess.CompletedProcess[str]:
+    """Python code in a process with nothing of this repository on its path but `path`."""
+    variables = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    return subprocess.run(
+        [sys.executable, "-P", "-B", "-c", code, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=variables | {"PYTHONPATH": os.pathsep.join(map(str, path)), "JAX_PLATFORMS": "cpu"},
+    )
