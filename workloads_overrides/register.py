@@ -33,9 +33,10 @@ def register(rules: str | None = None) -> None:
     Args:
         rules: a name in `budgets.RULE_SETS`. The official workloads then get that rule set's
             `max_allowed_runtime_sec`, `eval_period_time_sec` and `step_hint`, as properties of
-            their class, when the class is imported, and each change is logged. Workloads that the
-            rule set does not name, the small ones and AlgoPerf's variants among them, keep their
-            own. None: nothing is changed; what an earlier call set stays.
+            their class, when the class is imported, and each change is logged; what an earlier call
+            set is undone. Workloads that the rule set does not name, the small ones among them,
+            keep their own; so do AlgoPerf's variants, unless they inherit them from a class that
+            was imported before. None: nothing is changed.
 
     Raises:
         ModuleNotFoundError: `algoperf` is not installed.
@@ -107,6 +108,7 @@ def _stand_in(name: str, real: str) -> ModuleType:
 def _apply(rules: RuleSet, registry: Any) -> None:
     if not isinstance(registry.import_workload, _Importer):
         registry.import_workload = _Importer(registry.import_workload)
+    registry.import_workload.undo()
     registry.import_workload.rules = rules
     registry.import_workload.names = {
         entry["workload_class_name"]: name for name, entry in registry.WORKLOADS.items()
@@ -126,6 +128,16 @@ class _Importer:
         self.original = original
         self.rules: RuleSet | None = None
         self.names: dict[str, str] = {}
+        self.changed: list[tuple[type, str, Any]] = []
+
+    def undo(self) -> None:
+        """Gives the classes their own members back."""
+        for kind, member, own in reversed(self.changed):
+            if own is None:
+                delattr(kind, member)  # inherited
+            else:
+                setattr(kind, member, own)
+        self.changed.clear()
 
     def __call__(
         self,
@@ -141,15 +153,19 @@ class _Importer:
         if budget is None:
             _log("rules %s: no budget for %s, which keeps its own", self.rules.name, name)
         else:
-            _set_budget(kind, name, budget, self.rules.name)
+            self.changed += _set_budget(kind, name, budget, self.rules.name)
         return kind if return_class else kind(**(workload_init_kwargs or {}))
 
 
-def _set_budget(kind: Any, name: str, budget: Budget, rules: str) -> None:
+def _set_budget(kind: Any, name: str, budget: Budget, rules: str) -> list[tuple[type, str, Any]]:
+    """Returns (class, member, what the class itself had there or None)."""
+    changed = []
     blank = object.__new__(kind)  # AlgoPerf's budgets are constants; an instance may need much
     for member, new in budget.properties.items():
         _log("rules %s: %s.%s: %s -> %s", rules, name, member, getattr(blank, member), new)
+        changed.append((kind, member, vars(kind).get(member)))
         setattr(kind, member, property(lambda _, value=new: value))
+    return changed
 
 
 def _log(message: str, *values: Any) -> None:

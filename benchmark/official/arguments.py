@@ -7,6 +7,8 @@ from absl import flags
 _FALSE = ("false", "f", "0")
 # Taken by absl or by `run_main` without being defined.
 _BUILT_IN = ("flagfile", "undefok", "h", "help")
+# absl's own, which the harness logs by and this repository's scripts do not.
+_LOGGING = ("verbosity", "v", "alsologtostderr", "logtostderr", "log_dir", "stderrthreshold")
 
 
 def split(
@@ -48,6 +50,8 @@ def switch(arguments: Sequence[str], name: str) -> bool | None:
 
 
 def _is_known(name: str, known: flags.FlagValues) -> bool:
+    if name.removeprefix("no") in _LOGGING or name in _LOGGING:
+        return False
     if name in known or name in _BUILT_IN:
         return True
     positive = name.removeprefix("no")

@@ -19,8 +19,8 @@ def locate(given: str, repository: Path = REPOSITORY, cwd: Path | None = None) -
 
     A file in the repository is imported from the repository's root, and a relative path elsewhere
     from the current folder, as the harness's own users are used to. An absolute path elsewhere, or
-    one through `..`, is imported from the first folder above it that is no Python package, so that
-    an entry's relative imports work.
+    one through `..` or below a folder named as a package of the repository, is imported from the
+    first folder above it that is no Python package, so that an entry's relative imports work.
 
     Raises:
         UserError: no such file, or one that has no dotted name.
@@ -38,7 +38,11 @@ def locate(given: str, repository: Path = REPOSITORY, cwd: Path | None = None) -
     file = file.resolve()
     if file.is_relative_to(repository):
         root = repository
-    elif not relative.is_absolute() and ".." not in relative.parts:
+    elif (
+        not relative.is_absolute()
+        and ".." not in relative.parts
+        and not _is_shadowed(relative, repository)
+    ):
         root = cwd.resolve()
     else:
         root = _above_packages(file)
@@ -49,6 +53,15 @@ def locate(given: str, repository: Path = REPOSITORY, cwd: Path | None = None) -
             ".py file, with Python names for folders"
         )
     return Located(root, path.as_posix())
+
+
+def _is_plain(relative: Path) -> bool:
+    return not relative.is_absolute() and ".." not in relative.parts
+
+
+def _is_shadowed(relative: Path, repository: Path) -> bool:
+    """Whether its dotted name would begin with a package of the repository, which would win."""
+    return (repository / relative.parts[0] / "__init__.py").is_file()
 
 
 def _above_packages(file: Path) -> Path:

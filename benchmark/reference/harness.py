@@ -45,6 +45,8 @@ def find(python: str, directory: str | None) -> Harness:
     Raises:
         UserError: there is none, or it comes without its tests (as an installed wheel does).
     """
+    if os.sep in python:
+        python = str(Path(python).expanduser().absolute())  # tests start in another folder
     installed, ours, versions = _ask(python)
     if directory is None and not installed:
         raise UserError(

@@ -162,8 +162,9 @@ def _train_step(
     if averaging:
         params, model_state = jax_average.training(state["average"], *handed)
     loss, model_state, grads = _gradients(workload, run, params, model_state, batch, rng)
-    grad_norm = finite_norm(grads)
+    measurements = {"loss": loss}
     if run["grad_clip"] is not None:
+        grad_norm = measurements["grad_norm"] = finite_norm(grads)
         scale = jnp.minimum(1.0, run["grad_clip"] / (grad_norm + 1e-6))
         grads = jax.tree.map(lambda g: g * scale, grads)
     updates, optimizer = update_fn(grads, state["optimizer"], params)
@@ -172,7 +173,7 @@ def _train_step(
     if averaging:
         after = (params, model_state)
         state["average"] = jax_average.update(state["average"], handed, after, run["ema_decay"])
-    return state, params, model_state, {"loss": loss, "grad_norm": grad_norm}
+    return state, params, model_state, measurements
 
 
 def _gradients(

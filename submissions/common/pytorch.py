@@ -127,9 +127,11 @@ def update_params(
 def _backward(
     workload: spec.Workload, run: Run, model: Any, model_state: Any, batch: dict[str, Any], rng: Any
 ) -> tuple[Any, Any]:
-    """(mean loss, of this rank's rows, model state); leaves the whole batch's gradient.
+    """(loss, model state); leaves the whole batch's gradient.
 
-    One part of the batch after another if asked; DDP averages the ranks' gradients in the last.
+    The loss is this rank's sum over its equal share of the batch's examples. One part of the batch
+    after another if asked, of which each updates batch norm's statistics; DDP averages the ranks'
+    gradients in the last.
     """
     dropout = {} if run["dropout_rate"] is None else {"dropout_rate": run["dropout_rate"]}
     number = run["gradient_accumulation_steps"]
@@ -161,12 +163,17 @@ def _backward(
                 loss = loss / _examples_per_rank(examples)
             loss.backward()
         total, count = total + loss.detach(), count + examples
+    grads = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    if USE_DDP and not hasattr(model, "no_sync"):
+        # The harness resumes a run with the bare module, whose gradients nobody averages.
+        for grad in grads:
+            dist.all_reduce(grad)
+            grad.div_(dist.get_world_size())
     if number == 1:
         return total, model_state
     per_rank = _examples_per_rank(count)
-    for parameter in model.parameters():
-        if parameter.grad is not None:
-            parameter.grad.div_(per_rank)
+    for grad in grads:
+        grad.div_(per_rank)
     return total / per_rank, model_state
 
 

@@ -14,19 +14,23 @@ class WeightAverage:
     """
 
     def __init__(self, model: torch.nn.Module, decay: float) -> None:
+        self._model = model
         self._decay = decay
-        tensors = [*model.parameters(), *model.buffers()]
-        self._tensors = [tensor for tensor in tensors if tensor.is_floating_point()]
-        self._held = [tensor.detach().clone() for tensor in self._tensors]
+        self._held = [tensor.detach().clone() for tensor in self._tensors()]
         self._count = 0
         self._swapped = False
+
+    def _tensors(self) -> list[torch.Tensor]:
+        # Anew each time: AlgoPerf's own batch norms put new tensors in the place of their buffers.
+        tensors = [*self._model.parameters(), *self._model.buffers()]
+        return [tensor for tensor in tensors if tensor.is_floating_point()]
 
     @torch.no_grad()
     def update(self) -> None:
         """After a step: take the weights into the average, in the proportion 1/t at first."""
         self._count += 1
         weight = max(1.0 - self._decay, 1.0 / self._count)
-        for held, tensor in zip(self._held, self._tensors, strict=True):
+        for held, tensor in zip(self._held, self._tensors(), strict=True):
             held.lerp_(tensor, weight)
 
     def show(self) -> None:
@@ -41,7 +45,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def _swap(self) -> None:
-        for held, tensor in zip(self._held, self._tensors, strict=True):
+        for held, tensor in zip(self._held, self._tensors(), strict=True):
             kept = tensor.clone()
             tensor.copy_(held)
             held.copy_(kept)

@@ -24,8 +24,8 @@ class Schedule:
     count as steps and the rest is spread evenly over the time left after them. `both` is whichever
     is further. It never goes back. Without a time it goes by steps.
 
-    With w the share of the warm-up, the rate grows linearly in the steps until progress w, the
-    first step's not being zero (AlgoPerf's baseline wastes it). Then it falls to zero at
+    With w the share of the warm-up, the rate grows linearly until progress w, the first step's not
+    being zero (AlgoPerf's baseline wastes it). Then it falls to zero at
     progress 1: as half a `cosine`, as a line (`linear`), or as a line after a plateau that leaves
     `decay_factor` of the whole for it (`trapezoidal`); or it stays (`constant`).
 

@@ -45,7 +45,8 @@ class _Centre(torch.nn.Module):
         centred = inputs - self.mean
         if self.training:
             with torch.no_grad():
-                self.mean.mul_(MOMENTUM).add_((1 - MOMENTUM) * inputs.mean(0))
+                # A new tensor in the buffer's place, as in AlgoPerf's speech models.
+                self.mean = MOMENTUM * self.mean + (1 - MOMENTUM) * inputs.mean(0)
                 self.seen.add_(1)
         return centred
 

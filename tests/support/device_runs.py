@@ -20,13 +20,25 @@ POINT = {"refresh_every": 4, "start_step": 4}
 POINT |= {"dropout_rate": 0.0, "warmup_factor": 0.0, "horizon": "step_hint"}
 
 
-def point(name: str) -> dict[str, Any]:
-    """Those of POINT that the optimizer has, and a rate at which the loss soon falls."""
+# A batch in two parts, evaluated with averaged weights, beside the plain runs of these.
+PARTS, IN_PARTS = " in parts", ("adamw", "asgo")
+
+
+def optimizer(run: str) -> str:
+    """Of a run."""
+    return run.removesuffix(PARTS)
+
+
+def point(run: str) -> dict[str, Any]:
+    """Those of POINT that its optimizer has, and a rate at which the loss soon falls."""
     from submissions.registry import OPTIMIZERS
 
-    known = OPTIMIZERS[name].hyperparameters
+    known = OPTIMIZERS[optimizer(run)].hyperparameters
     changed = {key: value for key, value in POINT.items() if key in known}
-    return changed | {"learning_rate": max(0.01, known["learning_rate"])}
+    changed["learning_rate"] = max(0.01, known["learning_rate"])
+    if run.endswith(PARTS):
+        changed |= {"gradient_accumulation_steps": 2, "ema_decay": 0.6}
+    return changed
 
 
 def train(framework: str, dtype: str, ranks: Any) -> dict[tuple[str, str], dict[str, Any]]:
@@ -52,9 +64,10 @@ def train(framework: str, dtype: str, ranks: Any) -> dict[tuple[str, str], dict[
     outcomes = {}
     workload = Rows(dtype)  # one for all, as its evaluation is compiled
     try:
-        for name in OPTIMIZERS:
+        for name in (*OPTIMIZERS, *(f"{name}{PARTS}" for name in IN_PARTS)):
             refreshed.clear()
-            module = submission.load(submission.path_of(name, framework), framework, ROOT)
+            path = submission.path_of(optimizer(name), framework)
+            module = submission.load(path, framework, ROOT)
             functions = vars(module) | {"get_batch_size": lambda _: BATCH}
             running = Trial(
                 workload,

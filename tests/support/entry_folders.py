@@ -5,16 +5,24 @@ import subprocess
 import sys
 from pathlib import Path
 
+from benchmark.entries.check import stub
 from benchmark.entries.export import Request, export
 
 ROOT = Path(__file__).resolve().parents[2]
-STUB = ROOT / "benchmark" / "entries" / "check" / "stub"
 SUPPORT = Path(__file__).resolve().parent
 
 
 def export_entry(output: Path, name: str, framework: str, ruleset: str) -> Path:
     """One entry of the repository, with the README's numbers left out."""
     return export(Request(name, framework, ruleset, "a paper", {"beta1": 0.9}), output, ROOT)
+
+
+def stub_folder(parent: Path) -> Path:
+    """A folder with the stand-in for AlgoPerf."""
+    folder = parent / "stub"
+    folder.mkdir()
+    stub.write(folder)
+    return folder
 
 
 def run_alone(

@@ -1,5 +1,6 @@
 """Registration with AlgoPerf: by a stand-in for its registry, and by the real one where it is."""
 
+import dataclasses
 import importlib
 import inspect
 import subprocess
@@ -187,6 +188,7 @@ def test_workloads_of_the_rules_that_algoperf_lacks_are_logged(registry, logged)
 
 def test_the_last_rules_count_and_none_changes_nothing(registry, logged):
     original = registry.import_workload
+    own = imported(registry, "ogbg", return_class=True)().max_allowed_runtime_sec
     register("2026_4xA100")
     register("v0.6_8xV100")
     assert imported(registry, "ogbg", return_class=True)().max_allowed_runtime_sec == 12011
@@ -194,8 +196,21 @@ def test_the_last_rules_count_and_none_changes_nothing(registry, logged):
     assert imported(registry, "ogbg", return_class=True)().max_allowed_runtime_sec == 12011
     register("2026_4xA100")
     assert imported(registry, "ogbg", return_class=True)().max_allowed_runtime_sec == 11303
-    assert "rules 2026_4xA100: ogbg.max_allowed_runtime_sec: 12011 -> 11303" in logged
+    assert f"rules 2026_4xA100: ogbg.max_allowed_runtime_sec: {own} -> 11303" in logged
     assert registry.import_workload.original is original  # wrapped once
+
+
+def test_other_rules_undo_what_earlier_ones_have_set(registry, monkeypatch):
+    def value():
+        return imported(registry, "ogbg", return_class=True)().max_allowed_runtime_sec
+
+    own = value()
+    register("2026_4xA100")
+    assert value() == 11303 != own
+    without = dataclasses.replace(load("v0.6_8xV100"), workloads={})
+    monkeypatch.setattr(sys.modules["workloads_overrides.register"], "load", lambda _: without)
+    register("v0.6_8xV100")
+    assert value() == own
 
 
 def test_unknown_rules_are_refused_before_anything_is_registered(registry):

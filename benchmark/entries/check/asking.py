@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.entries import requirements
-from benchmark.entries.check import search_space
+from benchmark.entries.check import search_space, stub
 from benchmark.entries.check.defects import Defect
 from benchmark.entries.check.entry import Entry
 from benchmark.entries.check.workload_names import OFFICIAL
 from benchmark.entries.layout import REQUIREMENTS, SEARCH_SPACE, SUBMISSION
 from benchmark.errors import UserError, one_line
+from benchmark.submission import REPOSITORY
 
 _HERE = Path(__file__).resolve().parent
 _UNKNOWN = "no workload of AlgoPerf's"
@@ -40,7 +41,6 @@ def ask(
       UserError: the interpreter cannot be run.
     """
     request = {
-        "stub": str(_HERE / "stub"),
         "workloads": [*OFFICIAL, _UNKNOWN],
         "entries": [
             {"folder": str(entry.folder), "points": search_space.points(entry)} for entry in entries
@@ -48,11 +48,15 @@ def ask(
     }
     with tempfile.TemporaryDirectory() as folder:
         asked, answers = Path(folder, "request.json"), Path(folder, "answers.jsonl")
-        asked.write_text(json.dumps(request))
+        stub.write(Path(folder))
+        asked.write_text(json.dumps(request | {"stub": folder}))
         answers.touch()
-        # -P and no PYTHONPATH of ours: an entry must not find this repository by accident.
+        # -P, and this repository not in PYTHONPATH: an entry must not find it by accident.
         command = [python, "-P", "-B", str(_HERE / "probe.py"), str(asked), str(answers)]
-        environment = os.environ | {"JAX_PLATFORMS": os.environ.get("JAX_PLATFORMS", "cpu")}
+        places = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+        others = [place for place in places if place and Path(place).resolve() != REPOSITORY]
+        environment = {"JAX_PLATFORMS": "cpu"} | os.environ
+        environment["PYTHONPATH"] = os.pathsep.join(others)
         try:
             done = subprocess.run(
                 command, capture_output=True, text=True, timeout=timeout, env=environment

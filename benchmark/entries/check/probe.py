@@ -1,7 +1,8 @@
 """Imports entries and asks them; a program of its own, see `asking`.
 
-Usage: probe.py REQUEST.json ANSWERS.jsonl, with this file's neighbour `stub` for AlgoPerf where
-that is not installed. It stands alone: the interpreter may be that of AlgoPerf's environment.
+Usage: probe.py REQUEST.json ANSWERS.jsonl, with the folder of a stand-in (`stub`) for AlgoPerf
+where that is not installed. It stands alone: the interpreter may be that of AlgoPerf's
+environment.
 """
 
 import collections

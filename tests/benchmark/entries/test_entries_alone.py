@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from entry_folders import ROOT, STUB, SUPPORT, export_entry, run_alone
+from entry_folders import ROOT, SUPPORT, export_entry, run_alone, stub_folder
 
 CODE = """
 import collections, hashlib, importlib, itertools, json, sys
@@ -76,7 +76,7 @@ def test_it_trains_to_the_bit_as_in_the_repository(tmp_path, name, framework, ru
         f"submissions.{ruleset}.{name}_{framework}.submission",
         point,
         framework,
-        (tmp_path, STUB, SUPPORT),
+        (tmp_path, stub_folder(tmp_path), SUPPORT),
         tmp_path,
     )
     here = trained(
@@ -99,7 +99,8 @@ def test_two_entries_live_in_one_process(tmp_path, framework):
         "rows = [sys.modules[f'self_tuning.{name}.registry'].OPTIMIZERS for name in sys.argv[1:]]\n"
         f"print([list(row) for row in rows], {other!r} in sys.modules)"
     )
-    done = run_alone(code, *(p.name for p in places), path=(tmp_path, STUB), cwd=tmp_path)
+    path = (tmp_path, stub_folder(tmp_path))
+    done = run_alone(code, *(p.name for p in places), path=path, cwd=tmp_path)
     assert done.stdout == "[['asgo'], ['muon']] False\n", done.stderr
 
 

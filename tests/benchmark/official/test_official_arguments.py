@@ -12,6 +12,8 @@ def known():
     flags.DEFINE_string("workload", None, "", flag_values=values)
     flags.DEFINE_integer("rng_seed", None, "", flag_values=values)
     flags.DEFINE_boolean("overwrite", False, "", flag_values=values)
+    flags.DEFINE_boolean("alsologtostderr", False, "", flag_values=values)  # as absl's own
+    flags.DEFINE_integer("verbosity", 0, "", flag_values=values)
     return values
 
 
@@ -25,6 +27,8 @@ def known():
         (["--workload", "a", "--x", "/b", "-rng_seed", "3"], None, ["--x", "/b"]),
         (["--overwrite", "--nooverwrite", "--notorch_compile"], None, ["--notorch_compile"]),
         (["--noworkload"], [], ["--noworkload"]),  # no boolean
+        (["--verbosity=1", "--overwrite"], ["--overwrite"], ["--verbosity=1"]),
+        (["--noalsologtostderr"], [], ["--noalsologtostderr"]),
         (["--x=--workload=a"], [], ["--x=--workload=a"]),
         (["--help"], ["--help"], []),
         (["-h"], ["-h"], []),

@@ -1,5 +1,8 @@
 """Where a submission's module is imported from."""
 
+import subprocess
+import sys
+
 import pytest
 
 from benchmark.errors import UserError
@@ -38,8 +41,22 @@ def test_in_the_repository_however_it_is_written(repository, tmp_path):
 
 
 def test_relative_to_the_current_folder(repository, tmp_path):
-    checkout = put(tmp_path / "checkout", NAME, ["submissions", "submissions/asgo"])
-    assert locate(NAME, repository, checkout) == (checkout, NAME)
+    name = "mine/asgo/submission.py"
+    checkout = put(tmp_path / "checkout", name, ["mine", "mine/asgo"])
+    assert locate(name, repository, checkout) == (checkout, name)
+
+
+@pytest.mark.parametrize("packages", [[], ["submissions/self_tuning/asgo"]])
+def test_below_a_folder_named_as_a_package_of_the_repository(repository, tmp_path, packages):
+    """`submissions.self_tuning` would be looked for in the repository, which has the name."""
+    put(repository, NAME, ["submissions"])
+    name = "submissions/self_tuning/asgo/submission.py"
+    checkout = put(tmp_path / "checkout", name, packages)
+    root, path = locate(name, repository, checkout)
+    assert root / path == checkout / name
+    module = path.removesuffix(".py").replace("/", ".")
+    code = f"import sys; sys.path[:0] = {[str(root), str(repository)]}; import {module}"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_an_absolute_path_starts_above_the_packages(repository, tmp_path):

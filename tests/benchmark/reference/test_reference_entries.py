@@ -112,6 +112,13 @@ def test_packages_of_this_repository_beside_it_are_told(tmp_path, repository):
     assert found.packages_of_ours == ("matprec", "submissions", "algoperf_api")
 
 
+def test_an_interpreter_given_relative_to_the_current_folder(tmp_path, monkeypatch):
+    clone = make_harness(tmp_path / "clone")
+    python = make_python(tmp_path, clone)
+    monkeypatch.chdir(python.parent)
+    assert harness.find(f"./{python.name}", None).python == str(python)
+
+
 def test_pythonpath_is_not_what_is_installed(tmp_path, monkeypatch):
     clone = make_harness(tmp_path / "clone")
     python = make_python(tmp_path, tmp_path / "empty")

@@ -1,3 +1,0 @@
-"""`algoperf_api.param_utils`."""
-
-from algoperf_api.param_utils import *  # noqa: F403

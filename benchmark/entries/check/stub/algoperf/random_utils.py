@@ -1,3 +1,0 @@
-"""`algoperf_api.random_utils`."""
-
-from algoperf_api.random_utils import *  # noqa: F403

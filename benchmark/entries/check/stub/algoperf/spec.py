@@ -1,3 +1,0 @@
-"""`algoperf_api.spec`."""
-
-from algoperf_api.spec import *  # noqa: F403
