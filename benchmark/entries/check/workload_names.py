@@ -10,18 +10,10 @@ from collections.abc import Iterator
 from benchmark.entries.check.defects import Defect
 from benchmark.entries.check.entry import Entry, names_bound
 from benchmark.entries.check.reach import only_from
+from workloads_overrides.shapes.harness import WORKLOADS
 
-# AlgoPerf's workloads; a submission must have a batch size for the first eight.
-OFFICIAL = (
-    "criteo1tb",
-    "fastmri",
-    "imagenet_resnet",
-    "imagenet_vit",
-    "librispeech_conformer",
-    "librispeech_deepspeech",
-    "ogbg",
-    "wmt",
-)
+# A submission must have a batch size for these.
+OFFICIAL = WORKLOADS
 _VARIANTS = {
     "criteo1tb": ("embed_init", "layernorm", "resnet", "test"),
     "fastmri": ("layernorm", "model_size", "tanh"),
