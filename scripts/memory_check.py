@@ -11,7 +11,7 @@ import functools
 import itertools
 import math
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +19,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from absl import flags
 
-from benchmark.errors import UserError, run_main
+from benchmark.choices import choose
+from benchmark.errors import run_main
 from workloads_overrides import shapes
 from workloads_overrides.c4.config import MODELS
 
@@ -68,9 +69,9 @@ def main() -> int:
     from submissions.registry import OPTIMIZERS
 
     chosen = [
-        _chosen("workloads", WORKLOADS),
-        _chosen("frameworks", FRAMEWORKS),
-        _chosen("optimizers", OPTIMIZERS),
+        choose("workloads", FLAGS.workloads, WORKLOADS),
+        choose("frameworks", FLAGS.frameworks, FRAMEWORKS),
+        choose("optimizers", FLAGS.optimizers, OPTIMIZERS),
     ]
     cases = list(itertools.product(*chosen))
     needs: dict[tuple[str, str, str], Need] = {}
@@ -81,16 +82,6 @@ def main() -> int:
             needs[workload, framework, optimizer] = need(optimizer, found, framework, FLAGS.average)
         progress.end("memory", f"{len(cases)} cases")
     return _print(needs, HARDWARE[FLAGS.hardware])
-
-
-def _chosen(flag: str, known: Collection[str]) -> list[str]:
-    given: list[str] = getattr(FLAGS, flag)
-    if given == ["all"]:
-        return list(known)
-    for name in given or [""]:
-        if name not in known:
-            raise UserError(f"--{flag}: {name!r} is unknown; allowed: all, {', '.join(known)}")
-    return [name for name in known if name in given]
 
 
 @functools.cache

@@ -5,7 +5,7 @@ Example: python scripts/memory_table.py --optimizers=adadiag,asgo,shampoo --mode
 
 import collections
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +13,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from absl import flags
 
-from benchmark.errors import UserError, run_main
+from benchmark.choices import choose
+from benchmark.errors import run_main
 from workloads_overrides.c4.config import MODELS, Tensor
 
 FLAGS = flags.FLAGS
@@ -72,8 +73,8 @@ def main() -> int:
     from benchmark.progress import reporter
     from submissions.registry import OPTIMIZERS
 
-    names = _chosen("optimizers", OPTIMIZERS)
-    models = _chosen("models", MODELS)
+    names = choose("optimizers", FLAGS.optimizers, OPTIMIZERS)
+    models = choose("models", FLAGS.models, MODELS)
     covered = {row.optimizer for row in PUBLISHED}
     rows = [row for row in PUBLISHED if row.optimizer in names]
     rows += [Row(name, name) for name in names if name not in covered]
@@ -87,16 +88,6 @@ def main() -> int:
     print()
     _print_allocated(rows, models, sizes)
     return 0
-
-
-def _chosen(flag: str, known: Collection[str]) -> list[str]:
-    given: list[str] = getattr(FLAGS, flag)
-    if given == ["all"]:
-        return list(known)
-    for name in given or [""]:
-        if name not in known:
-            raise UserError(f"--{flag}: {name!r} is unknown; allowed: all, {', '.join(known)}")
-    return [name for name in known if name in given]
 
 
 def _size(row: Row, model: str) -> Size:

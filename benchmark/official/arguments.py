@@ -50,7 +50,7 @@ def switch(arguments: Sequence[str], name: str) -> bool | None:
 
 
 def _is_known(name: str, known: flags.FlagValues) -> bool:
-    if name.removeprefix("no") in _LOGGING or name in _LOGGING:
+    if name.removeprefix("no") in _LOGGING:
         return False
     if name in known or name in _BUILT_IN:
         return True
