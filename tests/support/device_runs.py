@@ -6,6 +6,7 @@ an outcome being a dict of the losses after each step, the final parameters and 
 each refresh of a stack was asked for here (in JAX: when it was traced).
 """
 
+import functools
 import os
 import pickle
 import sys
@@ -22,11 +23,13 @@ POINT |= {"dropout_rate": 0.0, "warmup_factor": 0.0, "horizon": "step_hint"}
 
 # A batch in two parts, evaluated with averaged weights, beside the plain runs of these.
 PARTS, IN_PARTS = " in parts", ("adamw", "asgo")
+# As the harness resumes a run of PyTorch: with the module that DDP was around.
+BARE = " without DDP"
 
 
 def optimizer(run: str) -> str:
     """Of a run."""
-    return run.removesuffix(PARTS)
+    return run.removesuffix(PARTS).removesuffix(BARE)
 
 
 def point(run: str) -> dict[str, Any]:
@@ -64,11 +67,14 @@ def train(framework: str, dtype: str, ranks: Any) -> dict[tuple[str, str], dict[
     outcomes = {}
     workload = Rows(dtype)  # one for all, as its evaluation is compiled
     try:
-        for name in (*OPTIMIZERS, *(f"{name}{PARTS}" for name in IN_PARTS)):
+        bare = [f"asgo{BARE}"] if framework == "pytorch" else []
+        for name in (*OPTIMIZERS, *(f"{name}{PARTS}" for name in IN_PARTS), *bare):
             refreshed.clear()
             path = submission.path_of(optimizer(name), framework)
             module = submission.load(path, framework, ROOT)
             functions = vars(module) | {"get_batch_size": lambda _: BATCH}
+            if name.endswith(BARE):
+                functions["update_params"] = functools.partial(without_ddp, module.update_params)
             running = Trial(
                 workload,
                 "rows",
@@ -90,6 +96,11 @@ def train(framework: str, dtype: str, ranks: Any) -> dict[tuple[str, str], dict[
     finally:
         stepping.Refresh.__call__ = refresh
     return outcomes
+
+
+def without_ddp(update_params: Any, *, current_param_container: Any, **arguments: Any) -> Any:
+    model = getattr(current_param_container, "module", current_param_container)
+    return update_params(current_param_container=model, **arguments)
 
 
 def arrays(params: Any) -> list[Any]:
