@@ -55,10 +55,6 @@ def locate(given: str, repository: Path = REPOSITORY, cwd: Path | None = None) -
     return Located(root, path.as_posix())
 
 
-def _is_plain(relative: Path) -> bool:
-    return not relative.is_absolute() and ".." not in relative.parts
-
-
 def _is_shadowed(relative: Path, repository: Path) -> bool:
     """Whether its dotted name would begin with a package of the repository, which would win."""
     return (repository / relative.parts[0] / "__init__.py").is_file()
