@@ -4,6 +4,7 @@ Neither framework is imported before its backend is made, and a run makes one of
 """
 
 import functools
+import resource
 import sys
 import time
 from typing import Any, Protocol
@@ -23,11 +24,21 @@ class Backend(Protocol):
         """Devices that a global batch is divided among: JAX's, or the processes of a torchrun."""
         ...
 
+    @property
+    def on_gpu(self) -> bool:
+        """Whether this process computes on GPUs."""
+        ...
+
     def wait(self, tree: Any) -> None:
         """Returns when the device has finished computing every array of `tree`."""
 
     def compile_seconds(self) -> float:
         """Wall-clock seconds that this process has spent compiling so far."""
+        ...
+
+    def peak_memory_bytes(self) -> int:
+        """The most that this process has used so far: of the fullest of its GPUs, or of main memory
+        where it computes on a CPU."""
         ...
 
 
@@ -41,6 +52,7 @@ class JaxBackend:
         jax.config.update("jax_threefry_partitionable", True)
         self._block = jax.block_until_ready
         self._device_count = jax.device_count
+        self._local_devices = jax.local_devices
         self.random = random_utils.for_framework("jax")
         self._compiled = UnionOfIntervals()
         jax.monitoring.register_event_duration_secs_listener(self._on_duration)
@@ -48,6 +60,10 @@ class JaxBackend:
     @property
     def num_devices(self) -> int:
         return self._device_count()
+
+    @property
+    def on_gpu(self) -> bool:
+        return self._local_devices()[0].platform == "gpu"
 
     def _on_duration(self, event: str, duration_secs: float, **_: Any) -> None:
         # Tracing, lowering to MLIR and XLA's own compilation.
@@ -61,6 +77,11 @@ class JaxBackend:
     def compile_seconds(self) -> float:
         return self._compiled.length
 
+    def peak_memory_bytes(self) -> int:
+        # None, or without the key, where a platform does not count.
+        stats = [device.memory_stats() or {} for device in self._local_devices()]
+        return max(found.get("peak_bytes_in_use", 0) for found in stats) or _peak_main_memory()
+
 
 class TorchBackend:
     def __init__(self) -> None:
@@ -73,9 +94,13 @@ class TorchBackend:
     def num_devices(self) -> int:
         return ranks.count()
 
+    @property
+    def on_gpu(self) -> bool:
+        return self._torch.cuda.is_available()
+
     def wait(self, tree: Any) -> None:
         del tree  # on a CPU PyTorch computes before it returns
-        if self._torch.cuda.is_available():
+        if self.on_gpu:
             self._torch.cuda.synchronize()
 
     def compile_seconds(self) -> float:
@@ -84,6 +109,16 @@ class TorchBackend:
         dynamo = sys.modules.get("torch._dynamo.utils")
         # Without the total before anything is compiled, in PyTorch 2.5.
         return float(dynamo.calculate_time_spent().get("total_wall_time", 0.0)) if dynamo else 0.0
+
+    def peak_memory_bytes(self) -> int:
+        if self.on_gpu:
+            return self._torch.cuda.max_memory_allocated()
+        return _peak_main_memory()
+
+
+def _peak_main_memory() -> int:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # bytes there, KiB on Linux
 
 
 class UnionOfIntervals:

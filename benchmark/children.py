@@ -31,9 +31,10 @@ class Job:
     argv: tuple[str, ...]
 
 
-def run_all(jobs: Iterable[Job], cores: Sequence[int], reporter: Reporter) -> dict[str, str]:
-    """Runs every job, as many side by side as there are cores; each gets `--cpu_core`,
-    `--progress=json` and `--end_with_stdin` besides its own arguments.
+def run_all(jobs: Iterable[Job], cores: Sequence[int | None], reporter: Reporter) -> dict[str, str]:
+    """Runs every job, as many side by side as there are cores; each gets `--cpu_core` (but for
+    None, which keeps it to no core), `--progress=json` and `--end_with_stdin` besides its own
+    arguments.
 
     Returns:
         What went wrong, in one line, by the label of each job that failed. A job that fails does
@@ -80,13 +81,14 @@ def end_with_stdin() -> None:
 
 
 class _Child:
-    def __init__(self, job: Job, core: int) -> None:
+    def __init__(self, job: Job, core: int | None) -> None:
         self.job = job
         self.core = core
         self._unread = b""
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  closed in close()
+        pinned = [] if core is None else [f"--cpu_core={core}"]
         self.process = subprocess.Popen(
-            [*job.argv, f"--cpu_core={core}", "--progress=json", "--end_with_stdin"],
+            [*job.argv, *pinned, "--progress=json", "--end_with_stdin"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -114,8 +116,10 @@ class _Child:
             return None
         if status < 0:
             return f"ended by {signal.Signals(-status).name}"
-        last = next((line for line in reversed(lines) if line.strip()), f"exit status {status}")
-        return last.removeprefix("error: ")
+        told = [line for line in lines if line.strip()] or [f"exit status {status}"]
+        # torchrun adds a summary of its own to what a script says.
+        errors = [line for line in told if line.startswith("error: ")] or told
+        return errors[-1].removeprefix("error: ")
 
     def close(self) -> None:
         for stream in (self.process.stdin, self.process.stdout, self._errors):

@@ -8,7 +8,8 @@ from typing import Any
 
 import psutil
 
-from benchmark import cores
+from benchmark import backend, cores
+from benchmark.hardware import visible_gpus
 from benchmark.submission import REPOSITORY
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "torch", "numpy")
@@ -27,6 +28,7 @@ def collect(workload: Any, framework: str, rng_seed: int) -> dict[str, Any]:
         **_git(),
         "cpu_model_name": cpu_model_name(),
         "cpu_count": psutil.cpu_count(),
+        **_gpus(framework),
         "rng_seed": rng_seed,
         "framework": framework,
         "versions": versions(),
@@ -66,6 +68,13 @@ def cpu_model_name() -> str:
         return platform.processor()
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return models[0] if models else platform.processor()
+
+
+def _gpus(framework: str) -> dict[str, Any]:
+    """AlgoPerf's keys of the GPUs that the run computes on; nothing without any."""
+    used = backend.load(framework)
+    gpus = visible_gpus() if used.on_gpu else []
+    return {"gpu_model_name": gpus[0].name, "gpu_count": used.num_devices} if gpus else {}
 
 
 def _utilization() -> dict[str, Any]:

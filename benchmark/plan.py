@@ -7,7 +7,7 @@ from typing import Any
 
 import workloads_overrides
 from algoperf_api.spec import Workload
-from benchmark import backend, metadata, ranks, search_space, submission, trial_folder
+from benchmark import backend, metadata, ranks, search_space, smoke, submission, trial_folder
 from benchmark.errors import UserError, one_line
 from benchmark.trial import Rules
 
@@ -36,10 +36,18 @@ class Options:
     target_setting: bool = False
     step_hint: int | None = None
     cpu_core: int | None = None
+    smoke_batch_size: int | None = None
 
     def rules(self) -> Rules:
         names = (field.name for field in dataclasses.fields(Rules))
         return Rules(**{name: getattr(self, name) for name in names})
+
+    @property
+    def data_rows(self) -> dict[str, int] | None:
+        """Rows of the prepared splits that a trial reads; None: what its workload has."""
+        if self.smoke_batch_size is None or self.max_global_steps is None:
+            return None
+        return smoke.rows(self.smoke_batch_size, self.max_global_steps)
 
     def arguments(self) -> list[str]:
         """These options as arguments of scripts/run.py."""
@@ -76,6 +84,8 @@ def plan(options: Options, root: Path) -> Plan:
     _check_numbers(options)
     workload = _workload(options)
     module = submission.load(options.submission_path, options.framework, root)
+    if options.smoke_batch_size is not None:
+        module = smoke.with_batch_size(module, options.smoke_batch_size)
     _check_batch_sizes(options, workload, module)
     folder = trial_folder.workload_folder(
         options.experiment_dir, options.experiment_name, options.workload, options.framework
@@ -95,7 +105,13 @@ def plan(options: Options, root: Path) -> Plan:
 
 
 def _check_numbers(options: Options) -> None:
-    for name in ("num_tuning_trials", "max_global_steps", "eval_every_steps", "step_hint"):
+    for name in (
+        "num_tuning_trials",
+        "max_global_steps",
+        "eval_every_steps",
+        "step_hint",
+        "smoke_batch_size",
+    ):
         value = getattr(options, name)
         if value is not None and value < 1:
             raise UserError(f"--{name}={value}; allowed: >= 1")
@@ -117,6 +133,11 @@ def _check_numbers(options: Options) -> None:
             )
     if options.target_setting and options.max_global_steps is None:
         raise UserError("--target_setting never stops by itself: give --max_global_steps")
+    if options.smoke_batch_size is not None and options.max_global_steps is None:
+        raise UserError(
+            f"--smoke_batch_size={options.smoke_batch_size} needs --max_global_steps, the number "
+            "of batches"
+        )
     if options.cpu_core is not None and ranks.count() > 1:
         raise UserError(
             f"--cpu_core={options.cpu_core} keeps one process to a core, and torchrun has started "
@@ -148,9 +169,14 @@ def import_workload(name: str, framework: str) -> Workload:
 
 
 def _workload(options: Options) -> Workload:
-    workload = import_workload(options.workload, options.framework)
+    workload: Any = import_workload(options.workload, options.framework)
     if options.step_hint is not None:
         _set_step_hint(workload, options.step_hint)
+    if options.target_setting:
+        workload.accept_any_data()
+    if options.smoke_batch_size is not None:
+        assert options.max_global_steps is not None
+        smoke.shrink(workload, options.workload, options.smoke_batch_size, options.max_global_steps)
     return workload
 
 

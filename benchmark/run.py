@@ -9,7 +9,7 @@ import logging
 import secrets
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +35,16 @@ def run(options: Options, reporter: Reporter, root: Path = submission.REPOSITORY
     with join(options.framework) as ranks:
         planned = ranks.together(lambda: plan(options, root))
         finished = ranks.from_first(lambda: _finished(options, planned))
-        ranks.from_first(lambda: prepare_data(options.workload, options.data_dir, reporter))
+        ranks.from_first(
+            lambda: prepare_data(options.workload, options.data_dir, reporter, options.data_rows)
+        )
         if options.cpu_core is not None:
             backend.use_one_thread(options.framework)
         drawn = ranks.from_first(lambda: secrets.randbits(32))
         seed = drawn if options.rng_seed is None else options.rng_seed
+        status = getattr(planned.workload, "target_status", "measured")
+        if ranks.first and status != "measured" and not options.target_setting:
+            reporter.note(f"{options.workload}: its targets are {status}: no run ends at them")
         results = []
         for trial in planned.trials:
             result = finished.get(trial.folder)
@@ -63,8 +68,11 @@ def _finished(options: Options, planned: Plan) -> dict[Path, Result | None]:
     }
 
 
-def prepare_data(workload: str, data_dir: str, reporter: Reporter) -> None:
-    """Fetches and prepares the workload's data where that has not been done yet.
+def prepare_data(
+    workload: str, data_dir: str, reporter: Reporter, rows: Mapping[str, int] | None = None
+) -> None:
+    """Fetches and prepares the workload's data where that has not been done yet, or checks that it
+    is there and has enough `rows`, as `workloads_overrides.prepare_data` does.
 
     Raises:
         UserError: the data cannot be had.
@@ -77,7 +85,7 @@ def prepare_data(workload: str, data_dir: str, reporter: Reporter) -> None:
         reporter.update("data", done, what)
 
     try:
-        workloads_overrides.prepare_data(workload, Path(data_dir).expanduser(), show)
+        workloads_overrides.prepare_data(workload, Path(data_dir).expanduser(), show, rows)
     except workloads_overrides.DataError as error:
         raise UserError(one_line(error)) from error
     except ModuleNotFoundError as error:
@@ -175,6 +183,8 @@ def _train(
 
 def _ended(folder: Path, result: Result) -> Result:
     log.info("%s", result)
+    if result.peak_memory_bytes is not None:
+        log.info("memory used at most: %.2f GiB", result.peak_memory_bytes / 2**30)
     trial_folder.write_result(folder, result)
     return result
 

@@ -13,10 +13,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import workloads_overrides
-from algoperf_api.spec import Workload
 from benchmark import metadata, search_space, submission, targets
 from benchmark.errors import UserError, one_line
+from benchmark.hardware import describe, gpus_for
 from benchmark.log import write_json
 from benchmark.plan import Options, import_workload
 from benchmark.progress import Reporter
@@ -26,6 +25,8 @@ from benchmark.targets import SettingRun
 
 BASELINES = ("adamw", "nadamw")
 SEARCH_SPACE = Path(__file__).parent / "target_setting_space.json"
+# Steps between evaluations where none are given: long runs are evaluated about so often in all.
+_FINEST_STEPS, _EVALUATIONS = 20, 100
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,10 +42,11 @@ class Setting:
     num_trials: int = 10
     num_seeds: int = 5
     step_hint: int | None = None
-    eval_every_steps: int = 20
+    eval_every_steps: int | None = None
     rng_seed: int = 0
     overwrite: bool = False
     jobs: int = 2
+    smoke_batch_size: int | None = None
 
     @property
     def space(self) -> str | Path:
@@ -64,14 +66,10 @@ class Outcome:
     searches: dict[str, dict[str, Any]]
 
 
-def targets_file(workload: str) -> Path:
-    """The `targets.json` beside a workload's modules."""
-    package = Path(workloads_overrides.__file__).parent
-    return (
-        package
-        / Path(workloads_overrides.WORKLOADS[workload]["workload_path"]).parent
-        / ("targets.json")
-    )
+def targets_file(workload: str, framework: str = "pytorch") -> Path:
+    """Where a workload's targets stand; the same file in both frameworks."""
+    known: Any = import_workload(workload, framework)
+    return known.targets_path
 
 
 def set_targets(setting: Setting, command: str, reporter: Reporter, place: Place) -> Outcome:
@@ -81,7 +79,14 @@ def set_targets(setting: Setting, command: str, reporter: Reporter, place: Place
         UserError: a bad value, or runs that failed.
         KeyboardInterrupt: after every child process has ended.
     """
-    for name in ("num_trials", "num_seeds", "jobs", "step_hint"):
+    for name in (
+        "num_trials",
+        "num_seeds",
+        "jobs",
+        "step_hint",
+        "eval_every_steps",
+        "smoke_batch_size",
+    ):
         value = getattr(setting, name)
         if value is not None and value < 1:
             raise UserError(f"--{name}={value}; allowed: >= 1")
@@ -95,9 +100,13 @@ class Procedure:
         self.setting = setting
         self.reporter = reporter
         self.place = place
-        self.workload: Workload = import_workload(setting.workload, setting.framework)
+        place.plan_only(setting.workload, setting.framework)
+        self.workload: Any = import_workload(setting.workload, setting.framework)
         self.step_hint = setting.step_hint or self.workload.step_hint
         self.horizon = round(targets.SETTING_SHARE * self.step_hint)
+        self.eval_every_steps = setting.eval_every_steps or max(
+            _FINEST_STEPS, self.step_hint // _EVALUATIONS
+        )
         self.target = Target(setting.workload, self.workload.target_metric_name, 0.0)
 
     def run(self, command: str) -> Outcome:
@@ -122,7 +131,9 @@ class Procedure:
         searches = {name: [run.record() for run in trials[name]] for name in BASELINES}
         content = {
             **found,
-            "status": "measured",
+            # With other batches and splits it would be another workload's.
+            "status": "measured" if setting.smoke_batch_size is None else "smoke",
+            **self.workload.data_facts(Path(setting.data_dir).expanduser()),
             "provenance": {
                 **facts,
                 "winner": {"baseline": winner_name, "hyperparameters": winner.hyperparameters},
@@ -182,9 +193,10 @@ class Procedure:
             rng_seed=seed,
             max_global_steps=steps,
             overwrite=setting.overwrite,
-            eval_every_steps=setting.eval_every_steps,
+            eval_every_steps=self.eval_every_steps,
             target_setting=True,
             step_hint=steps,
+            smoke_batch_size=setting.smoke_batch_size,
         )
 
     def _execute(
@@ -216,10 +228,17 @@ class Procedure:
             "metric": self.target.metric,
             "horizon_of_search_and_repeats": self.horizon,
             **dataclasses.asdict(setting),
+            "eval_every_steps": self.eval_every_steps,
             "tuning_search_space": os.path.relpath(setting.space, self.place.root),
             **{name: collected[name] for name in names if name in collected},
             "cpu_model_name": collected["cpu_model_name"],
             "cpu_count": collected["cpu_count"],
-            "cpu_cores_per_run": 1,
+            **self._devices(),
             "versions": collected["versions"],
         }
+
+    def _devices(self) -> dict[str, Any]:
+        """What a run has for itself: a core, or all GPUs that its framework computes on."""
+        if not self.place.count_gpus(self.setting.workload, self.setting.framework):
+            return {"cpu_cores_per_run": 1}
+        return {"gpus_per_run": describe(gpus_for(self.setting.framework))}

@@ -86,7 +86,8 @@ class Progress:
 
 @dataclass(frozen=True)
 class Result:
-    """How a trial ended; `result.json`. Times in seconds of the submission's clock."""
+    """How a trial ended; `result.json`. Times in seconds of the submission's clock. The peak of
+    memory is the process's, so that of earlier trials in it counts as well; None in old files."""
 
     status: str
     reason: str
@@ -94,6 +95,7 @@ class Result:
     global_step: int
     accumulated_submission_time: float
     compile_time: float
+    peak_memory_bytes: int | None = None
 
     def __str__(self) -> str:
         if self.reason == "error":
@@ -177,6 +179,7 @@ class Trial:
         self._state_argument = (
             {"train_state": MappingProxyType(self.train_state)} if wants_state else {}
         )
+        self._backend = backend
         self._watch = _Stopwatch(backend, now)
         self._now = now
         self._agree = agree
@@ -184,6 +187,12 @@ class Trial:
         self._report = report
         self._last_report = 0.0
         self._ended_by_submission = False
+
+    @property
+    def _has_target(self) -> bool:
+        """Whether the run may end at a target: not at a placeholder."""
+        status = getattr(self.workload, "target_status", "measured")
+        return status == "measured" and not self.rules.target_setting
 
     def run(self, rng: Any) -> Result:
         """Trains from the random state `rng`. Whatever the submission raises comes through."""
@@ -215,6 +224,7 @@ class Trial:
             global_step=self.global_step,
             accumulated_submission_time=self.train_state["accumulated_submission_time"],
             compile_time=self._watch.compile_seconds,
+            peak_memory_bytes=self._backend.peak_memory_bytes(),
         )
 
     def _set_up(self, rng: Any) -> None:
@@ -375,7 +385,7 @@ class Trial:
                 step=self.global_step,
                 loss=None if loss is None else float(loss),
                 metric=last.get(f"validation/{self.workload.target_metric_name}"),
-                target=None if self.rules.target_setting else self.workload.validation_target_value,
+                target=self.workload.validation_target_value if self._has_target else None,
                 done=min(done, 1.0),
                 seconds_left=None if self.rules.target_setting else max(0.0, self._budget - used),
             )

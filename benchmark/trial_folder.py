@@ -29,6 +29,7 @@ _FLAGS = (
     "max_global_steps",
     "eval_every_steps",
     "target_setting",
+    "smoke_batch_size",
 )
 _WORKLOAD = ("target_metric_name", "step_hint")
 _TARGETS = (  # without a part in runs that set the targets

@@ -40,7 +40,11 @@ flags.DEFINE_integer(
     "determinism, not for timing.",
 )
 flags.DEFINE_boolean("overwrite", False, "Run again what is finished; its logs are removed.")
-flags.DEFINE_integer("jobs", 2, "Runs side by side, each on a core of its own.")
+flags.DEFINE_integer(
+    "jobs",
+    2,
+    "Runs side by side, each on a core of its own; full-size ones on GPUs: one at a time.",
+)
 
 
 def main() -> int:

@@ -18,15 +18,14 @@ from workloads_overrides.budgets import RULE_SETS
 
 FLAGS = flags.FLAGS
 
-flags.DEFINE_string("workload", None, "Name of the workload, such as ogbg_small.", required=True)
-flags.DEFINE_enum(
-    "framework", None, ["jax", "pytorch"], "The submission's framework.", required=True
+flags.DEFINE_string("workload", None, "Name of the workload; --list_workloads shows them.")
+flags.DEFINE_enum("framework", None, ["jax", "pytorch"], "The submission's framework.")
+flags.DEFINE_string("submission_path", None, "The submission's .py file, below the repository.")
+flags.DEFINE_string("experiment_dir", None, "Folder of all experiments.")
+flags.DEFINE_string("experiment_name", None, "Folder of this one.")
+flags.DEFINE_boolean(
+    "list_workloads", False, "Only print every workload: parameters, targets, budgets."
 )
-flags.DEFINE_string(
-    "submission_path", None, "The submission's .py file, below the repository.", required=True
-)
-flags.DEFINE_string("experiment_dir", None, "Folder of all experiments.", required=True)
-flags.DEFINE_string("experiment_name", None, "Folder of this one.", required=True)
 flags.DEFINE_string("data_dir", "data", "Folder of the prepared data.")
 flags.DEFINE_enum(
     "tuning_ruleset",
@@ -53,6 +52,12 @@ flags.DEFINE_boolean(
 flags.DEFINE_integer(
     "step_hint", None, "With --target_setting: schedule horizon instead of the workload's own."
 )
+flags.DEFINE_integer(
+    "smoke_batch_size",
+    None,
+    "Global batch size, for training and evaluation, and rows of every evaluation split, of a C4 "
+    "workload: to try it on a CPU with little data (needs --max_global_steps; not scored).",
+)
 flags.DEFINE_integer("cpu_core", None, "Keep to this core, with one thread.")
 flags.DEFINE_enum(
     "progress",
@@ -76,11 +81,27 @@ flags.DEFINE_enum(
 flags.DEFINE_integer("num_gpus", None, "Official harness: GPUs to use; without it, all visible.")
 flags.DEFINE_boolean("dry_run", False, "Official harness: only print its command.")
 
-EMBEDDED_ONLY = ("eval_every_steps", "target_setting", "step_hint", "end_with_stdin")
+EMBEDDED_ONLY = (
+    "eval_every_steps",
+    "target_setting",
+    "step_hint",
+    "smoke_batch_size",
+    "end_with_stdin",
+)
+REQUIRED = ("workload", "framework", "submission_path", "experiment_dir", "experiment_name")
+for required in REQUIRED:
+    flags.register_multi_flags_validator(
+        [required, "list_workloads"],
+        lambda values, name=required: values["list_workloads"] or values[name] is not None,
+        f"Flag --{required} must have a value other than None.",
+    )
+
 OFFICIAL_ONLY = ("rules", "num_gpus", "dry_run")
 
 
 def main(harness_args: list[str]) -> int:
+    if FLAGS.list_workloads:
+        return list_workloads()
     official = harness.is_official(
         FLAGS.harness,
         FLAGS.workload,
@@ -111,9 +132,20 @@ def main(harness_args: list[str]) -> int:
     return 1 if failed else 0
 
 
+def list_workloads() -> int:
+    from benchmark import listing, progress, tables
+
+    with progress.reporter(FLAGS.progress) as reporter:
+        rows = listing.rows(lambda name, done: reporter.update("workloads", done, name))
+        reporter.end("workloads", f"{len(rows)} workloads")
+    tables.print_rows(listing.headings(), map(listing.cells, rows))
+    print(listing.NOTE)
+    return 0
+
+
 def run_official(harness_args: list[str]) -> int:
+    from benchmark.hardware import visible_gpus
     from benchmark.official.command import Request
-    from benchmark.official.hardware import visible_gpus
     from benchmark.official.run import run
 
     names = [field.name for field in dataclasses.fields(Request) if field.name in FLAGS]

@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from absl import flags
 
-from benchmark.errors import GOES_ON, run_main
+from benchmark.errors import GOES_ON, UserError, run_main
 
 FLAGS = flags.FLAGS
 
@@ -30,13 +30,26 @@ flags.DEFINE_string(
 flags.DEFINE_integer("num_trials", 10, "Points of the search, for each baseline.")
 flags.DEFINE_integer("num_seeds", 5, "Repetitions of the best point.")
 flags.DEFINE_integer(
-    "step_hint", None, "Schedule horizon of the workload; without it, the one that it has."
+    "step_hint", None, "Schedule horizon of the workload, in steps; default: the one that it has."
 )
-flags.DEFINE_integer("eval_every_steps", 20, "Resolution of steps to target.")
+flags.DEFINE_integer(
+    "eval_every_steps",
+    None,
+    "Resolution of steps to target; default: a hundredth of the horizon, but 20 at least.",
+)
 flags.DEFINE_integer("rng_seed", 0, "Seed of the search; repetitions have the next ones.")
 flags.DEFINE_boolean("overwrite", False, "Run again what is finished.")
-flags.DEFINE_integer("jobs", 2, "Runs side by side, each on a core of its own.")
-flags.DEFINE_string("output", None, "File to write; without it, the workload's own targets.json.")
+flags.DEFINE_integer(
+    "jobs",
+    2,
+    "Runs side by side, each on a core of its own; full-size ones on GPUs: one at a time.",
+)
+flags.DEFINE_integer(
+    "smoke_batch_size",
+    None,
+    "As in scripts/run.py, to see the procedure run; the outcome is marked, and needs --output.",
+)
+flags.DEFINE_string("output", None, "File to write; without it, the workload's own.")
 flags.DEFINE_boolean(
     "write_search_spaces",
     False,
@@ -56,6 +69,8 @@ def main() -> int:
     )
     from benchmark.log import write_json
 
+    if FLAGS.smoke_batch_size is not None and FLAGS.output is None:
+        raise UserError("--smoke_batch_size measures no targets of the workload: give --output")
     names = [field.name for field in dataclasses.fields(target_setting.Setting)]
     setting = target_setting.Setting(**{name: getattr(FLAGS, name) for name in names})
     place = runs.Place()
@@ -66,7 +81,7 @@ def main() -> int:
             search_space.check_list(submission.search_space_of(name, place.root), points[0])
     with progress.reporter() as reporter:
         outcome = target_setting.set_targets(setting, command, reporter, place)
-    output = Path(FLAGS.output or target_setting.targets_file(FLAGS.workload))
+    output = Path(FLAGS.output or target_setting.targets_file(FLAGS.workload, FLAGS.framework))
     write_json(output, outcome.content)
     for name, value in outcome.content.items():
         if name != "provenance":

@@ -26,10 +26,18 @@ flags.DEFINE_integer("num_trials", 10, "Points of the search, for each submissio
 flags.DEFINE_integer(
     "step_hint", None, "Schedule horizon of the workload; without it, the one that it has."
 )
-flags.DEFINE_integer("eval_every_steps", 20, "Steps between evaluations.")
+flags.DEFINE_integer(
+    "eval_every_steps",
+    None,
+    "Steps between evaluations; default: a hundredth of the horizon, but 20 at least.",
+)
 flags.DEFINE_integer("rng_seed", 0, "Seed of the search and of the training.")
 flags.DEFINE_boolean("overwrite", False, "Run again what is finished.")
-flags.DEFINE_integer("jobs", 2, "Runs side by side, each on a core of its own.")
+flags.DEFINE_integer(
+    "jobs",
+    2,
+    "Runs side by side, each on a core of its own; full-size ones on GPUs: one at a time.",
+)
 
 
 def main() -> int:

@@ -1,7 +1,7 @@
 """Workloads written against AlgoPerf's Workload API and registered from outside."""
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,8 +13,10 @@ if TYPE_CHECKING:
 
 FRAMEWORKS: tuple[str, ...] = ("jax", "pytorch")
 
-# AlgoPerf's own format. A workload's folder also holds `prepare.py` with
-# `prepare(data_dir, progress)`.
+# AlgoPerf's own format. A workload's folder also holds `prepare.py`, with
+# `prepare(data_dir, progress)` for a small workload and `check(name, data_dir, progress, rows)` for
+# one of full size. Of several names of one class the first counts: the others are
+# aliases.
 WORKLOADS: dict[str, dict] = {
     "ogbg_small": {
         "workload_path": "small/ogbg/ogbg",
@@ -36,7 +38,32 @@ WORKLOADS: dict[str, dict] = {
         "workload_path": "small/imagenet_vit/imagenet_vit",
         "workload_class_name": "ImagenetVitSmallWorkload",
     },
+    "c4_60m": {
+        "workload_path": "c4/c4",
+        "workload_class_name": "C4Llama60MWorkload",
+    },
+    "c4": {
+        "workload_path": "c4/c4",
+        "workload_class_name": "C4Workload",
+    },
+    "c4_130m": {
+        "workload_path": "c4/c4",
+        "workload_class_name": "C4Workload",
+    },
+    "c4_350m": {
+        "workload_path": "c4/c4",
+        "workload_class_name": "C4Llama350MWorkload",
+    },
 }
+
+# For one CPU core, on data that is fetched when it is first needed.
+SMALL_WORKLOADS: tuple[str, ...] = tuple(name for name in WORKLOADS if name.endswith("_small"))
+
+
+def canonical(name: str) -> str:
+    """The workload that `name` stands for: the first of its class, or any other name as it is."""
+    entry = WORKLOADS.get(name)
+    return next((known for known in WORKLOADS if WORKLOADS[known] == entry), name)
 
 
 def import_workload(name: str, framework: str) -> "spec.Workload":
@@ -52,16 +79,25 @@ def import_workload(name: str, framework: str) -> "spec.Workload":
 
 
 def prepare_data(
-    name: str, data_dir: str | Path, progress: Callable[[str, float], None] | None = None
+    name: str,
+    data_dir: str | Path,
+    progress: Callable[[str, float], None] | None = None,
+    rows: Mapping[str, int] | None = None,
 ) -> None:
     """Prepares the data of workload `name` in `data_dir` once; later calls find it and return.
 
-    Nothing half-prepared is ever visible, whatever interrupts it, and processes may call it at
-    the same time. `progress` is called with what is being done and the fraction done so far.
+    Of the C4 workloads of full size it only checks that `scripts/prepare_c4.py` has prepared it,
+    and enough of it for `rows` of 'train', 'validation' and 'test'; None: for the workload's own
+    numbers. Nothing half-prepared is ever visible, whatever interrupts it, and processes may call
+    it at the same time. `progress` is called with what is being done and the fraction done so far.
     Raises ValueError for an unknown name, DataError (one line) if the data cannot be had.
     """
     folder = _workload_path(name).rpartition(".")[0]
-    importlib.import_module(f".{folder}.prepare", __name__).prepare(data_dir, progress)
+    module = importlib.import_module(f".{folder}.prepare", __name__)
+    if name in SMALL_WORKLOADS:
+        module.prepare(data_dir, progress)
+    else:
+        module.check(name, data_dir, progress, rows)
 
 
 def _workload_path(name: str) -> str:
@@ -70,4 +106,13 @@ def _workload_path(name: str) -> str:
     return WORKLOADS[name]["workload_path"].replace("/", ".")
 
 
-__all__ = ["FRAMEWORKS", "WORKLOADS", "DataError", "import_workload", "prepare_data", "register"]
+__all__ = [
+    "FRAMEWORKS",
+    "SMALL_WORKLOADS",
+    "WORKLOADS",
+    "DataError",
+    "canonical",
+    "import_workload",
+    "prepare_data",
+    "register",
+]

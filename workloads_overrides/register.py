@@ -9,8 +9,8 @@ other way to do it, would.
 
 `BASE_WORKLOADS` stays as it is: `ogbg_small` contains `ogbg`, so the harness asks a submission that
 does not know `ogbg_small` for the batch size of `ogbg`, as the embedded runner does, and treats the
-model as it treats that of `ogbg` under `torch.compile`. `c4_small` contains no official name: a
-submission that does not know it ends with the ValueError of its own `get_batch_size`.
+model as it treats that of `ogbg` under `torch.compile`. `c4` and its like contain no official name:
+a submission that does not know one ends with the ValueError of its own `get_batch_size`.
 """
 
 import importlib
@@ -31,12 +31,13 @@ def register(rules: str | None = None) -> None:
     imports neither a workload nor a framework beyond what AlgoPerf's registry imports itself.
 
     Args:
-        rules: a name in `budgets.RULE_SETS`. The official workloads then get that rule set's
+        rules: a name in `budgets.RULE_SETS`. The official workloads, and the C4 ones, then get its
             `max_allowed_runtime_sec`, `eval_period_time_sec` and `step_hint`, as properties of
             their class, when the class is imported, and each change is logged; what an earlier call
-            set is undone. Workloads that the rule set does not name, the small ones among them,
-            keep their own; so do AlgoPerf's variants, unless they inherit them from a class that
-            was imported before. None: nothing is changed.
+            set is undone. An estimate never replaces a budget that was measured. Workloads that the
+            rule set does not name, the small ones among them, keep their own; so do AlgoPerf's
+            variants, unless they inherit them from a class that was imported before. None: nothing
+            is changed.
 
     Raises:
         ModuleNotFoundError: `algoperf` is not installed.
@@ -85,7 +86,7 @@ def _add_workloads(registry: Any) -> None:
         for framework in FRAMEWORKS:
             real = f"{_FOLDER}.{path.replace('/', '.')}_{framework}.workload"
             asked = f"algoperf.workloads.{real}"
-            sys.modules[asked] = _stand_in(asked, real)
+            sys.modules.setdefault(asked, _stand_in(asked, real))  # sizes of one model share it
 
 
 def _stand_in(name: str, real: str) -> ModuleType:
@@ -110,9 +111,10 @@ def _apply(rules: RuleSet, registry: Any) -> None:
         registry.import_workload = _Importer(registry.import_workload)
     registry.import_workload.undo()
     registry.import_workload.rules = rules
-    registry.import_workload.names = {
-        entry["workload_class_name"]: name for name, entry in registry.WORKLOADS.items()
-    }
+    names: dict[str, str] = {}
+    for name, entry in registry.WORKLOADS.items():
+        names.setdefault(entry["workload_class_name"], name)  # a later one is an alias
+    registry.import_workload.names = names
     absent = [name for name in rules.workloads if name not in registry.WORKLOADS]
     if absent:
         _log("rules %s: the installed algoperf has no %s", rules.name, ", ".join(absent))
@@ -152,9 +154,20 @@ class _Importer:
         budget = self.rules.workloads.get(name)
         if budget is None:
             _log("rules %s: no budget for %s, which keeps its own", self.rules.name, name)
+        elif _is_estimate(budget) and _is_measured(kind):
+            _log("rules %s: %s keeps its own budget, which was measured", self.rules.name, name)
         else:
             self.changed += _set_budget(kind, name, budget, self.rules.name)
         return kind if return_class else kind(**(workload_init_kwargs or {}))
+
+
+def _is_estimate(budget: Budget) -> bool:
+    return budget.status.startswith("provisional")
+
+
+def _is_measured(kind: Any) -> bool:
+    """Whether a workload's class has a budget that `scripts/set_targets.py` has measured."""
+    return getattr(object.__new__(kind), "target_status", None) == "measured"
 
 
 def _set_budget(kind: Any, name: str, budget: Budget, rules: str) -> list[tuple[type, str, Any]]:

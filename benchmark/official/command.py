@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmark import torchrun
 from benchmark.errors import UserError
+from benchmark.hardware import Gpu
 from benchmark.official import arguments
-from benchmark.official.hardware import Gpu
 from benchmark.official.submission_path import locate
 from benchmark.submission import REPOSITORY
 
@@ -82,7 +83,7 @@ def build(request: Request, repository: Path = REPOSITORY) -> Command:
     submission = locate(request.submission_path, repository)
     program = [str(_LAUNCHER)]
     if request.framework == "pytorch" and request.used_gpus > 1:
-        program = [*_torchrun(request.used_gpus), *program]
+        program = [*torchrun.arguments(request.used_gpus), *program]
     space = request.tuning_search_space
     flags: dict[str, object] = {
         "workload": request.workload,
@@ -114,19 +115,6 @@ def build(request: Request, repository: Path = REPOSITORY) -> Command:
 
 def _absolute(path: str) -> Path:
     return Path(path).expanduser().absolute()
-
-
-def _torchrun(processes: int) -> list[str]:
-    """What the program `torchrun` is, with the arguments that AlgoPerf's documentation gives."""
-    redirects = ",".join(f"{rank}:0" for rank in range(1, processes))
-    return [
-        "-m",
-        "torch.distributed.run",
-        f"--redirects={redirects}",
-        "--standalone",
-        "--nnodes=1",
-        f"--nproc_per_node={processes}",
-    ]
 
 
 def _defaults(request: Request) -> list[str]:

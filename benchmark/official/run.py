@@ -5,9 +5,9 @@ import sys
 from typing import Any, NoReturn
 
 import workloads_overrides
+from benchmark import hardware
 from benchmark.errors import UserError
 from benchmark.log import write_json
-from benchmark.official import hardware
 from benchmark.official.command import Command, Request, build
 from benchmark.progress import reporter
 from workloads_overrides import budgets

@@ -55,6 +55,18 @@ def warnings_about(trials: Sequence[Trial], facts: pd.DataFrame) -> list[str]:
                 warnings.append(
                     f"{trial.where.name}: ended in an error: {trial.result.get('message')}"
                 )
+    unmeasured = sorted(
+        {
+            trial.where.workload
+            for trial in trials
+            if trial.meta.get("workload.target_status", "measured") != "measured"
+        }
+    )
+    if unmeasured:
+        warnings.append(
+            f"{', '.join(unmeasured)}: the targets are placeholders that nobody has measured; "
+            "times to them say nothing (scripts/set_targets.py measures)"
+        )
     hardware = Counter(name for name in facts["hardware"] if name)
     if len(hardware) > 1:
         listed = "; ".join(f"{name} ({count} runs)" for name, count in hardware.items())

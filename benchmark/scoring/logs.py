@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from workloads_overrides import canonical
+
 # The names of a trial, as columns of every table that has one row per trial or evaluation.
 KEYS = ["submission", "workload", "framework", "study", "trial"]
 
@@ -22,7 +24,8 @@ _TRIAL = re.compile(r"trial_(\d+)")
 
 
 class TrialDir(NamedTuple):
-    """Where one trial's logs lie; the order of the fields is the order of the tree."""
+    """Where one trial's logs lie; the order of the fields is the order of the tree. The workload is
+    the one that its folder's name stands for, which may be an alias."""
 
     submission: str
     workload: str
@@ -54,7 +57,14 @@ class Trial:
 def find_trials(root: Path) -> list[TrialDir]:
     """All trial folders below `root`, sorted, whatever order the file system lists them in."""
     found = [
-        TrialDir(submission.name, workload[1], int(study[1]), int(trial[1]), workload[2], path)
+        TrialDir(
+            submission.name,
+            canonical(workload[1]),
+            int(study[1]),
+            int(trial[1]),
+            workload[2],
+            path,
+        )
         for submission in root.iterdir()
         if submission.is_dir()
         for study, study_dir in _subfolders(submission, _STUDY)

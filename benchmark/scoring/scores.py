@@ -88,13 +88,16 @@ def score_tree(
     root = Path(root)
     warnings: list[str] = []
     folders = select_trials(root, submissions, workloads, framework)
-    names = sorted({folder.submission for folder in folders})
-    required = most_studies(folders) if num_studies is None else num_studies
-    folders = first_studies(folders, required, num_trials, warnings)
     trials = [
         read_trial(folder, root, warnings)
         for folder in _tracked(folders, "reading what the runs are", progress)
     ]
+    trials = _without_smoke(trials, root, warnings)
+    folders = [trial.where for trial in trials]
+    names = sorted({folder.submission for folder in folders})
+    required = most_studies(folders) if num_studies is None else num_studies
+    counted = set(first_studies(folders, required, num_trials, warnings))
+    trials = [trial for trial in trials if trial.where in counted]
 
     if targets is None:
         pool = targets_from_logs(trials, warnings)
@@ -134,6 +137,19 @@ def score_tree(
         facts=facts,
         warnings=(*warnings, *warnings_about(trials, facts)),
     )
+
+
+def _without_smoke(trials: Sequence[Trial], root: Path, warnings: list[str]) -> list[Trial]:
+    """The trials at their workload's own batch sizes and splits."""
+    smoke = [trial for trial in trials if trial.flags.get("smoke_batch_size") is not None]
+    warnings += [
+        f"{trial.where.name}: made with --smoke_batch_size={trial.flags['smoke_batch_size']}, "
+        "left out"
+        for trial in smoke
+    ]
+    if len(smoke) == len(trials):
+        raise UserError(f"{root}: all runs were made with --smoke_batch_size: nothing to score")
+    return [trial for trial in trials if trial.flags.get("smoke_batch_size") is None]
 
 
 def _tracked(items: Sequence[T], what: str, progress: bool) -> Iterable[T]:

@@ -1,7 +1,7 @@
 """Which trials of a log tree are scored."""
 
 from collections.abc import Iterable, Sequence
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 
 from benchmark.errors import UserError
@@ -23,8 +23,8 @@ def select_trials(
 ) -> list[TrialDir]:
     """The trials of the named submissions, workloads and framework (None = all).
 
-    Raises UserError if nothing is left, a name has no logs, or an entry has logs of both
-    frameworks.
+    Raises UserError if nothing is left, a name has no logs, an entry has logs of both frameworks,
+    or one trial has two folders, of a workload's name and of its alias.
     """
     folders = _all_trials(root)
     folders = _keep(folders, "submission", submissions, root)
@@ -35,6 +35,12 @@ def select_trials(
             raise UserError(
                 f"{root}: {submission} has logs of {' and '.join(frameworks)} for {workload}; "
                 "score one framework at a time (--framework)"
+            )
+    for first, second in pairwise(folders):
+        if first[:-1] == second[:-1]:
+            raise UserError(
+                f"{first.path} and {second.path} are logs of one trial: they differ in the "
+                "workload's name only, and one is the other's alias; remove one"
             )
     return folders
 

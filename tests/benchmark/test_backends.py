@@ -134,3 +134,23 @@ def test_nested_intervals_count_once():
     for start, end in [(1.0, 2.0), (3.0, 4.0), (0.5, 5.0), (7.0, 8.0)]:
         union.add(start, end)
     assert union.length == pytest.approx(5.5)
+
+
+def test_the_peak_of_main_memory_where_there_is_no_gpu():
+    before = {name: backend.load(name).peak_memory_bytes() for name in ("jax", "pytorch")}
+    assert before["jax"] == before["pytorch"] > 2**26
+    block = np.ones(before["jax"] // 8 + 2**24)  # more than there was, and 128 MiB
+    for name, peak in before.items():
+        assert backend.load(name).peak_memory_bytes() >= peak + 2**26
+    del block
+    assert backend.load("jax").peak_memory_bytes() >= before["jax"] + 2**26
+
+
+def test_the_peak_of_the_fullest_gpu(monkeypatch):
+    stats = [{"peak_bytes_in_use": 5}, {"peak_bytes_in_use": 7}, {}]
+    devices = [types.SimpleNamespace(memory_stats=lambda found=found: found) for found in stats]
+    monkeypatch.setattr(backend.load("jax"), "_local_devices", lambda: devices)
+    assert backend.load("jax").peak_memory_bytes() == 7
+    cuda = types.SimpleNamespace(is_available=lambda: True, max_memory_allocated=lambda: 9)
+    monkeypatch.setattr(backend.load("pytorch"), "_torch", types.SimpleNamespace(cuda=cuda))
+    assert backend.load("pytorch").peak_memory_bytes() == 9

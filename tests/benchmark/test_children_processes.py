@@ -67,7 +67,9 @@ def test_children_are_shown_under_their_labels(tmp_path, reports):
 
 def test_one_that_fails_does_not_stop_the_others(tmp_path, reports):
     message = "import sys; print('log'); sys.exit('a warning\\nerror: no memory left')"
+    summary = "import sys; print('error: of rank 1\\n====', file=sys.stderr); sys.exit(1)"
     jobs = [
+        job("torchrun", summary),
         job("silent", "import sys; sys.exit(3)"),
         job("told", message),
         job("killed", "import os; os.kill(os.getpid(), 9)"),
@@ -75,6 +77,7 @@ def test_one_that_fails_does_not_stop_the_others(tmp_path, reports):
     ]
     failed = children.run_all(jobs, [0], reports)
     assert failed == {
+        "torchrun": "of rank 1",
         "silent": "exit status 3",
         "told": "no memory left",
         "killed": "ended by SIGKILL",

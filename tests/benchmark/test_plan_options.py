@@ -59,6 +59,12 @@ def test_self_tuning_has_one_trial_without_hyperparameters(options, fake_root):
     assert [(trial.number, trial.point) for trial in trials] == [(1, None)]
 
 
+def test_only_runs_that_set_targets_take_data_that_no_target_holds_for(options, fake_root):
+    assert not plan(options, fake_root).workload.accepts_any_data
+    setting = change(options, target_setting=True, max_global_steps=5)
+    assert plan(setting, fake_root).workload.accepts_any_data
+
+
 @pytest.mark.parametrize(
     ("values", "told"),
     [

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from fakes.fixtures import POINTS
+from fakes.quadratic import QuadraticWorkload
 from fakes.repository import SUBMISSION
 
 import workloads_overrides
@@ -236,6 +237,15 @@ def test_target_setting_runs_its_steps_whatever_the_targets(options, folder, fak
     result = run(setting, reports, fake_root)[0]
     assert (result.reason, result.global_step) == ("max_global_steps", 60)
     assert read(folder / "meta_data_0.json")["workload.step_hint"] == 60
+
+
+def test_a_run_that_no_target_can_end_says_so(options, fake_root, reports, monkeypatch):
+    told = "quadratic: its targets are provisional: no run ends at them"
+    run(options, reports, fake_root)
+    assert told not in reports.notes
+    monkeypatch.setattr(QuadraticWorkload, "target_status", "provisional", raising=False)
+    run(change(options, experiment_name="e", max_global_steps=3), reports, fake_root)
+    assert told in reports.notes
 
 
 def test_data_is_prepared_once_and_shown(options, fake_root, reports):

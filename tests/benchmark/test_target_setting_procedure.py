@@ -10,8 +10,9 @@ from fakes.reports import RecordingReporter
 
 from benchmark import target_setting
 from benchmark.errors import UserError
+from benchmark.hardware import Gpu
 from benchmark.runs import Place
-from benchmark.target_setting import Setting, set_targets
+from benchmark.target_setting import Procedure, Setting, set_targets
 
 SPACE = {"learning_rate": {"min": 0.02, "max": 0.06, "scaling": "log"}}
 
@@ -92,6 +93,7 @@ def test_the_procedure_then_once_more_with_everything_kept(setting, fake_root):
     assert content["validation_target_value"] == provenance["repeats"][0]["best_validation"]
     assert content["test_target_value"] == provenance["repeats"][0]["best_test"]
     assert content["step_hint"] == 40
+    assert content["found"] == setting.data_dir  # what the workload tells of the data
     for name in ("adamw", "nadamw"):
         race = provenance["steps_to_target"][name]
         assert race["reached"] == 1  # with the same seed and a constant rate: as the repetition
@@ -125,13 +127,50 @@ def test_a_diverging_point_is_an_outcome_and_a_failing_repetition_a_failure(sett
     assert [result["reason"] for result in results] == ["error"] * 4
 
 
-@pytest.mark.parametrize("name", ["num_trials", "num_seeds", "jobs", "step_hint"])
+NUMBERS = ["num_trials", "num_seeds", "jobs", "step_hint", "eval_every_steps", "smoke_batch_size"]
+
+
+@pytest.mark.parametrize("name", NUMBERS)
 def test_numbers_below_1_are_refused(setting, name):
     with pytest.raises(UserError, match=f"--{name}=0; allowed: >= 1"):
         set_targets(dataclasses.replace(setting, **{name: 0}), "", RecordingReporter(), Place())
 
 
-def test_targets_lie_beside_their_workload():
-    path = target_setting.targets_file("ogbg_small")
+@pytest.mark.parametrize(
+    ("step_hint", "asked", "steps"), [(40, None, 20), (600, None, 20), (9000, None, 90), (40, 7, 7)]
+)
+def test_steps_between_evaluations(setting, fake_root, step_hint, asked, steps):
+    changed = dataclasses.replace(setting, step_hint=step_hint, eval_every_steps=asked)
+    procedure = Procedure(changed, RecordingReporter(), repository.place(fake_root))
+    assert procedure.eval_every_steps == steps
+    assert procedure.facts("")["eval_every_steps"] == steps
+
+
+def test_gpus_are_written_down(setting, fake_root, monkeypatch):
+    gpus = (Gpu("0", "GPU-a", "NVIDIA A100", 40.0),) * 4
+    monkeypatch.setattr(target_setting, "gpus_for", lambda framework: gpus)
+    place = repository.place(fake_root)
+    facts = Procedure(setting, RecordingReporter(), place).facts("")
+    assert (facts["cpu_cores_per_run"], "gpus_per_run" in facts) == (1, False)
+    place = dataclasses.replace(place, count_gpus=lambda *_: 4)
+    facts = Procedure(setting, RecordingReporter(), place).facts("")
+    assert facts["gpus_per_run"] == "4x NVIDIA A100 (40 GiB)"
+    assert "cpu_cores_per_run" not in facts
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("ogbg_small", "small/ogbg/targets.json"),
+        ("c4_small", "small/c4/targets.json"),
+        ("c4_60m", "c4/targets_60m.json"),
+        ("c4", "c4/targets_130m.json"),
+        ("c4_130m", "c4/targets_130m.json"),
+        ("c4_350m", "c4/targets_350m.json"),
+    ],
+)
+def test_targets_lie_beside_their_workload(name, file):
+    path = target_setting.targets_file(name)
     assert path.is_file()
-    assert path.parts[-4:] == ("workloads_overrides", "small", "ogbg", "targets.json")
+    assert path.as_posix().endswith(f"/workloads_overrides/{file}")
+    assert target_setting.targets_file(name, "jax") == path

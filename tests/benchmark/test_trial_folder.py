@@ -62,6 +62,7 @@ def test_result_json_is_the_contract(folder):
         "global_step": 7,
         "accumulated_submission_time": 1.5,
         "compile_time": 0.5,
+        "peak_memory_bytes": None,
     }
     assert trial_folder.read_result(folder) == result()
 

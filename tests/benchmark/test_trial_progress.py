@@ -49,6 +49,14 @@ def test_what_progress_shows(tmp_path):
     assert bench.shown[-1][1].done == 1.0
 
 
+def test_a_placeholder_is_not_shown_as_a_target(tmp_path):
+    bench = Bench(tmp_path, Rules(max_global_steps=3), **UNREACHABLE)
+    bench.workload.target_status = "provisional"
+    bench.run()
+    assert [shown.target for _, shown in bench.shown] == [None] * len(bench.shown)
+    assert " of " not in str(bench.shown[0][1])
+
+
 def test_what_a_submission_raises_comes_through_and_the_result_says_how_far_it_got(tmp_path):
     bench = Bench(tmp_path, eval_period_time_sec=50.0)
     update = bench.update_params

@@ -19,7 +19,9 @@ def register(patch: Callable[..., None], **arguments: Any) -> None:
             raise ValueError(f"unknown workload {name!r}; allowed: quadratic")
         return QuadraticWorkload(**arguments)
 
-    def prepare_data(name: str, data_dir: str | Path, progress: Any = None) -> None:
+    def prepare_data(
+        name: str, data_dir: str | Path, progress: Any = None, rows: Any = None
+    ) -> None:
         file = Path(data_dir) / "prepared"
         if file.exists():
             return

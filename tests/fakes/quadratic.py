@@ -59,6 +59,7 @@ class QuadraticWorkload(spec.Workload):
         self._clock = clock
         self._eval_seconds = eval_seconds
         self.evaluated_at: list[int] = []
+        self.accepts_any_data = False
 
     validation_target_value = property(lambda self: self._numbers["validation_target_value"])
     test_target_value = property(lambda self: self._numbers["test_target_value"])
@@ -86,6 +87,12 @@ class QuadraticWorkload(spec.Workload):
         noise = np.random.default_rng(random_utils.seed_from_rng(data_rng))
         while True:
             yield {"noise": noise.standard_normal((global_batch_size, SIZE)).mean(0)}
+
+    def data_facts(self, data_dir: Any) -> dict[str, Any]:
+        return {"found": str(data_dir)}
+
+    def accept_any_data(self) -> None:
+        self.accepts_any_data = True
 
     def is_output_params(self, param_key: str) -> bool:
         return False

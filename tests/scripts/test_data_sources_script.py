@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from workloads_overrides import WORKLOADS
+from workloads_overrides import SMALL_WORKLOADS
 from workloads_overrides.small.sources import DATA_SOURCES
 
 
@@ -33,7 +33,7 @@ def test_everything_about_every_source(script):
             source.wheel.sha256,
         ):
             assert text in done.stdout
-    for workload in WORKLOADS:
+    for workload in SMALL_WORKLOADS:
         assert workload in done.stdout
 
 

@@ -120,7 +120,7 @@ def test_a_dry_run_needs_no_harness(run, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "environment", "told"),
     [
-        (["--workload=x"], {}, "error: unknown workload 'x'; allowed: c4_small, imagenet_resnet_s"),
+        (["--workload=x"], {}, "error: unknown workload 'x'; allowed: c4, c4_130m, c4_350m, c"),
         (["--harness=embedded"], {}, "error: --workload=ogbg is for --harness=official\n"),
         (["--harness=embedded", "--rules=v0.6_8xV100"], {}, "error: --rules is for --harness=off"),
         (["--harness=official", "--step_hint=3"], {}, "error: --step_hint is for --harness=embed"),

@@ -3,6 +3,7 @@
 import json
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -98,6 +99,27 @@ def test_a_point_that_the_submission_refuses_is_one_line_and_status_2(command, t
     assert done.returncode == 2
     assert done.stderr == f"error: {space}, point 2: delay=-1 must not be negative\n"
     assert not trial.exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["workload", "framework", "submission_path", "experiment_dir", "experiment_name"]
+)
+def test_a_flag_that_a_run_needs(command, trial, name):
+    done = run([part for part in command() if not part.startswith(f"--{name}=")])
+    assert done.returncode == 2
+    assert f"Flag --{name} must have a value other than None." in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not trial.exists()
+
+
+def test_the_list_of_workloads_needs_no_other_flag():
+    path = Path(cores.__file__).parent.parent / "scripts" / "run.py"
+    done = run([sys.executable, str(path), "--list_workloads"])
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    for name in ("ogbg_small", "c4_60m", "c4, c4_130m", "imagenet_vit", "finewebedu_lm"):
+        assert [line for line in lines if line.startswith(name)]
+    assert lines[-1].startswith("Budgets: seconds of training allowed")
 
 
 SLOW = '[{"learning_rate": 0.001, "delay": 0.02}]'

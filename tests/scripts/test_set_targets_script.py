@@ -68,3 +68,14 @@ def test_a_list_that_the_best_point_cannot_join_is_refused_before_any_run(
     assert done.returncode == 2
     assert done.stderr == f"error: {space}: needs points of learning_rate, to put one first\n"
     assert not (tmp_path / "experiments").exists()
+
+
+def test_targets_of_a_shrunk_workload_never_become_the_workloads_own(command):
+    flags = [flag for flag in command("--smoke_batch_size=8") if not flag.startswith("--output=")]
+    done = run(flags)
+    assert done.returncode == 2
+    told = "error: --smoke_batch_size measures no targets of the workload: give --output\n"
+    assert done.stderr == told
+    done = run(command("--smoke_batch_size=8", "--num_trials=1"))
+    assert done.returncode == 2
+    assert "--smoke_batch_size=8: not for --workload=quadratic" in done.stderr

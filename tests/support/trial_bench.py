@@ -31,6 +31,9 @@ class FakeBackend:
     def compile_seconds(self) -> float:
         return self.compiled
 
+    def peak_memory_bytes(self) -> int:
+        return 7
+
 
 class Bench:
     """One trial on a fake clock. A step takes 1 s and moves x towards 0 by a tenth."""

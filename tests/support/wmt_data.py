@@ -7,8 +7,9 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from workloads_overrides.base.files import file_sha256
 from workloads_overrides.small.prepared import Prepared
-from workloads_overrides.small.wheel import Wheel, file_sha256
+from workloads_overrides.small.wheel import Wheel
 from workloads_overrides.small.wmt import dataset
 
 REPOSITORY = Path(__file__).resolve().parents[2]

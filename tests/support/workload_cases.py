@@ -1,4 +1,4 @@
-"""Every registered workload in both frameworks, with one way to use either.
+"""Every small workload in both frameworks, with one way to use either.
 
 Parameters and gradients are flat here: {PyTorch's name: array in PyTorch's layout}, in NumPy.
 Whatever takes long is made once per process.
@@ -18,11 +18,17 @@ import pytest
 import torch
 
 from algoperf_api import spec
-from workloads_overrides import FRAMEWORKS, WORKLOADS, DataError, import_workload, prepare_data
+from workloads_overrides import (
+    FRAMEWORKS,
+    SMALL_WORKLOADS,
+    DataError,
+    import_workload,
+    prepare_data,
+)
 from workloads_overrides.base import param_map
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-NAMES = tuple(WORKLOADS)
+NAMES = SMALL_WORKLOADS
 TRAIN, EVAL = spec.ForwardPassMode.TRAIN, spec.ForwardPassMode.EVAL
 DATA_RNG = np.array([3, 14], np.uint32)  # random state that both frameworks take
 BATCH = 16  # examples of a training batch

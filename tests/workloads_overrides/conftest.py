@@ -11,9 +11,10 @@ import pytest
 
 from algoperf_api import spec
 from workloads_overrides import DataError, import_workload, prepare_data
+from workloads_overrides.base.files import file_sha256
 from workloads_overrides.small.ogbg import dataset
 from workloads_overrides.small.ogbg.source import Source
-from workloads_overrides.small.wheel import Wheel, file_sha256
+from workloads_overrides.small.wheel import Wheel
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

@@ -146,7 +146,7 @@ def test_tokens_keep_all_sixteen_bits(tmp_path):
             return [np.array([65_535, 32_768, 2], np.uint16) for _ in texts]
 
     split = write_split(tmp_path, "train", Wide(), [["x"]])
-    tokens = TokenShards(tmp_path, split).take(np.arange(4))
+    tokens = TokenShards(tmp_path, split).take(np.arange(4), 1)[:, 0]
     assert tokens.dtype == np.int32
     assert tokens.tolist() == [65_535, 32_768, 2, 1]
 

@@ -20,8 +20,11 @@ from c4_cases import (
     torch_container,
     write_corpus,
 )
+from c4_large_cases import LargeJax, LargeTorch
 
 from workloads_overrides.base import param_map
+from workloads_overrides.c4 import c4_jax, c4_pytorch
+from workloads_overrides.c4.c4_pytorch.workload import PytorchC4Workload
 from workloads_overrides.c4.config import SMALL
 from workloads_overrides.c4.numerics import pytorch_name
 
@@ -36,7 +39,11 @@ class SmallTorch(TinyTorch):
     model_config = SMALL
 
 
-PAIRS = {"tiny": (TinyJax, TinyTorch), "small": (SmallJax, SmallTorch)}
+PAIRS = {
+    "tiny": (TinyJax, TinyTorch),
+    "small": (SmallJax, SmallTorch),
+    "large": (LargeJax, LargeTorch),  # in single precision, as a CPU counts as having no other
+}
 
 
 @functools.cache
@@ -62,7 +69,7 @@ def to_torch(batch):
 
 
 def mean_loss(workload, params, batch):
-    rng = None if isinstance(workload, TinyTorch) else jax.random.PRNGKey(0)
+    rng = None if isinstance(workload, PytorchC4Workload) else jax.random.PRNGKey(0)
     logits, _ = workload.model_fn(params, batch, None, TRAIN, rng, True)
     loss = workload.loss_fn(batch["targets"], logits, batch["weights"])
     return loss["summed"] / loss["n_valid_examples"], logits
@@ -121,16 +128,17 @@ def test_gradients_in_double_precision(x64):
         assert difference < 1e-12 * np.linalg.norm(gradient), name
 
 
-def test_ten_sgd_steps(tmp_path):
+@pytest.mark.parametrize("size", ["tiny", "large"])
+def test_ten_sgd_steps(tmp_path, size):
     write_corpus(tmp_path)
-    ours, theirs = workloads("tiny")
-    values = initial_values("tiny")
+    ours, theirs = workloads(size)
+    values = initial_values(size)
     params, model = jax_container(ours, values), torch_container(theirs, values)
     queues = [w._build_input_queue(DATA_RNG, "train", str(tmp_path), 8) for w in (ours, theirs)]
     optimizer = torch.optim.SGD(model.parameters(), lr=0.3)
     losses = []
     for batch, other, _ in zip(*queues, range(10), strict=False):
-        (loss, _), grads = jax_value_and_grad("tiny")(params, batch)
+        (loss, _), grads = jax_value_and_grad(size)(params, batch)
         params = jax.tree.map(lambda p, g: p - 0.3 * g, params, grads)
         optimizer.zero_grad()
         torch_loss, _ = mean_loss(theirs, model, other)
@@ -142,15 +150,32 @@ def test_ten_sgd_steps(tmp_path):
     assert first[-1] < 0.8 * first[0], "and they train"
 
 
+class AmpereJax(LargeJax):
+    """Where the device has bfloat16, see `ampere`."""
+
+
+class AmpereTorch(LargeTorch):
+    pass
+
+
 @pytest.fixture(scope="module")
-def halves():
+def ampere():
+    """All devices have bfloat16."""
+    with pytest.MonkeyPatch.context() as patch:
+        for package in (c4_jax, c4_pytorch):
+            patch.setattr(f"{package.__name__}.workload.has_bfloat16", lambda device: True)
+        yield
+
+
+@pytest.fixture(scope="module")
+def halves(ampere):
     """Logits (float32) and loss of one batch by precision and framework."""
     values = random_params(TinyJax.model_config)
     batch = make_batch("tiny")
     results = {}
-    for cls in (TinyJax, HalfJax, TinyTorch, HalfTorch):
+    for cls in (TinyJax, HalfJax, AmpereJax, TinyTorch, HalfTorch, AmpereTorch):
         workload = cls()
-        if issubclass(cls, TinyJax):
+        if not issubclass(cls, PytorchC4Workload):
             params = jax_container(workload, values)
             assert {p.dtype for p in jax.tree.leaves(params)} == {np.dtype(np.float32)}
             logits, _ = workload.model_fn(params, batch, None, EVAL, None, False)
@@ -162,23 +187,33 @@ def halves():
             logits, _ = workload.model_fn(model, to_torch(batch), None, EVAL, None, False)
             loss, _ = mean_loss(workload, model, to_torch(batch))
             wide = logits.float().numpy()
-        loss = loss if issubclass(cls, TinyJax) else loss.detach()
+        loss = loss.detach() if issubclass(cls, PytorchC4Workload) else loss
         results[cls] = (str(logits.dtype).removeprefix("torch."), wide, loss)
     return results
 
 
-def test_half_precision_agrees_between_frameworks(halves):
-    (_, ours, our_loss), (_, theirs, their_loss) = halves[HalfJax], halves[HalfTorch]
+@pytest.mark.parametrize("pair", [(HalfJax, HalfTorch), (AmpereJax, AmpereTorch)])
+def test_half_precision_agrees_between_frameworks(halves, pair):
+    (_, ours, our_loss), (_, theirs, their_loss) = (halves[cls] for cls in pair)
     assert float(our_loss) == pytest.approx(their_loss.item(), rel=1e-2)
     assert np.abs(ours - theirs).mean() < 0.02 * ours.std()
 
 
-@pytest.mark.parametrize(("half", "full"), [(HalfJax, TinyJax), (HalfTorch, TinyTorch)])
+@pytest.mark.parametrize(
+    ("half", "full"),
+    [
+        (HalfJax, TinyJax),
+        (HalfTorch, TinyTorch),
+        (AmpereJax, TinyJax),
+        (AmpereTorch, TinyTorch),
+    ],
+)
 def test_half_precision_is_close_to_single_and_not_it(halves, half, full):
     kind, logits, loss = halves[half]
     other_kind, other_logits, other_loss = halves[full]
     assert (kind, other_kind) == ("bfloat16", "float32")
     assert float(loss) == pytest.approx(float(other_loss), rel=1e-2)
+    assert float(loss) != float(other_loss)
     assert str(loss.dtype).removeprefix("torch.") == "float32", "the loss is single"
     difference = np.abs(logits - other_logits).mean() / other_logits.std()
     assert 1e-4 < difference < 0.05

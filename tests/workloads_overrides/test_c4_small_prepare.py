@@ -13,13 +13,14 @@ from c4_cases import corpus
 from c4_documents import services_of, write_wheel
 
 from workloads_overrides import DataError
+from workloads_overrides.base.files import file_sha256
 from workloads_overrides.c4.meta import read_meta
 from workloads_overrides.c4.tokenizers import EOS, SentencePieceTokenizer, train_sentencepiece
 from workloads_overrides.small.c4.dataset import CONTEXT, Recipe
 from workloads_overrides.small.c4.documents import read_documents
 from workloads_overrides.small.c4.prepare import prepare
 from workloads_overrides.small.c4.splits import split_documents
-from workloads_overrides.small.wheel import Wheel, file_sha256
+from workloads_overrides.small.wheel import Wheel
 
 SPLITS = ("train", "validation", "test")
 ROWS = {"train": 20, "validation": 3, "test": 2}

@@ -114,6 +114,36 @@ def test_registering_twice_changes_nothing(registry):
     assert workload is type(workloads_overrides.import_workload("ogbg_small", "jax"))
 
 
+def test_an_alias_has_the_budget_of_the_workload_it_stands_for(registry, logged):
+    register("v0.6_8xV100")
+    classes = {name: imported(registry, name, return_class=True) for name in ("c4_130m", "c4")}
+    assert classes["c4"] is classes["c4_130m"]
+    workload = object.__new__(classes["c4_130m"])
+    budget = load("v0.6_8xV100").workloads["c4"]
+    assert workload.max_allowed_runtime_sec == budget.max_allowed_runtime_sec == 38_000
+    assert workload.eval_period_time_sec == budget.eval_period_time_sec
+    assert any(line.startswith("rules v0.6_8xV100: c4.max_allowed") for line in logged)
+    register("2026_4xA100")
+    imported(registry, "c4", return_class=True)
+    assert workload.max_allowed_runtime_sec == 13_000
+
+
+def test_a_measured_budget_is_not_replaced_by_an_estimate(registry, logged, monkeypatch):
+    kind = imported_class("c4_60m")
+    measured = {"status": "measured", "max_allowed_runtime_sec": 1111, "step_hint": 3333}
+    monkeypatch.setattr(kind, "_targets", measured)
+    register("2026_4xA100")
+    assert imported(registry, "c4_60m", return_class=True) is kind
+    workload = object.__new__(kind)
+    assert (workload.max_allowed_runtime_sec, workload.step_hint) == (1111, 3333)
+    told = "rules 2026_4xA100: c4_60m keeps its own budget, which was measured"
+    assert [line for line in logged if "c4_60m" in line] == [told]
+
+
+def imported_class(name):
+    return type(workloads_overrides.import_workload(name, "jax"))
+
+
 def test_a_workload_of_algoperfs_own_is_not_replaced(registry):
     theirs = {"workload_path": "c4/c4", "workload_class_name": "C4SmallWorkload"}
     registry.WORKLOADS["c4_small"] = theirs

@@ -26,7 +26,8 @@ class MeasuredWorkload(spec.Workload):
     """Targets, budget and step hint from `targets_path`, which `scripts/set_targets.py` writes.
 
     Subclasses set the class attributes below. A target is reached at its value; a metric that is
-    not a number reaches none.
+    not a number reaches none, and a target that was not measured is never reached: it would end
+    runs that say nothing.
 
     Attributes:
       targets_path: the JSON file; its "status" says whether the values have been measured.
@@ -51,6 +52,14 @@ class MeasuredWorkload(spec.Workload):
     def _place(self, batch: Batch) -> Batch:
         """This process's part of a global batch of NumPy arrays, on its device."""
 
+    def _own_rows(self, array: np.ndarray) -> np.ndarray:
+        """This process's rows of a global array. Here: all, as one process has all devices."""
+        return array
+
+    def _place_own(self, batch: Batch) -> Batch:
+        """A batch of this process's rows alone, on its device."""
+        return self._place(batch)
+
     @abc.abstractmethod
     def _eval_arrays(
         self, params: Any, batch: Batch, model_state: Any, rng: Any
@@ -70,6 +79,21 @@ class MeasuredWorkload(spec.Workload):
     def _targets(self) -> dict[str, Any]:
         return _read_targets(self.targets_path)
 
+    def data_facts(self, data_dir: str | Path) -> dict[str, Any]:
+        """What of the prepared data targets depend on, to be written down with them. Here: none,
+        where one preparation only is accepted."""
+        del data_dir
+        return {}
+
+    def accept_any_data(self) -> None:
+        """For runs that set targets: data need not be of those that the present ones hold for.
+        Here: no choice."""
+
+    @property
+    def target_status(self) -> str:
+        """'measured', or 'provisional': a placeholder, of which nothing may be concluded."""
+        return self._targets["status"]
+
     @property
     def validation_target_value(self) -> float:
         return self._targets["validation_target_value"]
@@ -87,6 +111,8 @@ class MeasuredWorkload(spec.Workload):
         return self._reaches(value, self.test_target_value)
 
     def _reaches(self, value: float, target: float) -> bool:
+        if self.target_status != "measured":
+            return False
         return value >= target if self.higher_is_better else value <= target
 
     @property

@@ -31,7 +31,14 @@ class PytorchWorkload(MeasuredWorkload):
         return dist.get_world_size() if USE_PYTORCH_DDP else 1
 
     def _place(self, batch: Batch) -> Batch:
-        return {name: to_device(own_rows(array, self._num_shards)) for name, array in batch.items()}
+        return self._place_own({name: self._own_rows(array) for name, array in batch.items()})
+
+    def _own_rows(self, array: np.ndarray) -> np.ndarray:
+        size = len(array) // self._num_shards
+        return array[RANK * size : (RANK + 1) * size]
+
+    def _place_own(self, batch: Batch) -> Batch:
+        return {name: to_device(array) for name, array in batch.items()}
 
     @abc.abstractmethod
     def _make_model(self) -> nn.Module:
@@ -44,6 +51,12 @@ class PytorchWorkload(MeasuredWorkload):
     @abc.abstractmethod
     def _eval_rows(self, logits: torch.Tensor, batch: Batch) -> dict[str, torch.Tensor]:
         """What an evaluation needs of this process's rows."""
+
+    def num_parameters(self) -> int:
+        """Of the model, whose tensors are neither computed nor stored for it."""
+        with torch.device("meta"):
+            model = self._make_model()
+        return sum(parameter.numel() for parameter in model.parameters())
 
     def init_model_fn(self, rng: Any) -> tuple[nn.Module, None]:
         """(module on the device, no model state); sets `param_shapes` and the types."""
@@ -90,12 +103,6 @@ class PytorchWorkload(MeasuredWorkload):
         logits, _ = self.model_fn(params, batch, model_state, mode, rng, update_batch_norm=False)
         rows = self._eval_rows(logits, batch)
         return {name: gather(tensor).cpu().numpy() for name, tensor in rows.items()}
-
-
-def own_rows(array: np.ndarray, num_shards: int) -> np.ndarray:
-    """This rank's rows of a global array."""
-    size = len(array) // num_shards
-    return array[RANK * size : (RANK + 1) * size]
 
 
 def to_device(array: np.ndarray) -> torch.Tensor:

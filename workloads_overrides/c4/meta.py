@@ -9,6 +9,7 @@ from typing import Any
 from ..errors import DataError
 
 FORMAT_VERSION = 1
+FOLDER = "c4"  # of the full-size workloads, in data_dir
 META = "meta.json"
 TOKEN_BYTES = 2  # little-endian uint16
 LAYOUTS = ("packed", "truncated")
@@ -92,6 +93,39 @@ def read_meta(folder: Path) -> Meta:
         raise DataError(f"{path} is missing: the data has not been prepared") from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path} is damaged ({error!r}): prepare the data again") from error
+
+
+def read_digests(folder: Path) -> dict[str, str]:
+    """{file: SHA-256} of all files of a folder beside meta.json, as that has them.
+
+    Raises DataError, one line, if meta.json is missing or damaged, or lacks a shard's.
+    """
+    meta = read_meta(folder)
+    path = folder / META
+    try:
+        digests = {str(name): str(d) for name, d in json.loads(path.read_text())["sha256"].items()}
+        for split in meta.splits.values():
+            for name, _ in split.shards:
+                digests[name]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{path} is damaged ({error!r}): prepare the data again") from error
+    return digests
+
+
+def read_origin(folder: Path) -> str:
+    """For people: the source of a folder that can be read, and its tokenizer."""
+    meta = read_meta(folder)
+    try:
+        facts = json.loads((folder / META).read_text())["source"]
+        words = [f"{name} {fact}" for name, fact in facts.items() if isinstance(fact, str)]
+        units = facts["units"]["train"]
+        words.append(f"{units[0][0]} to {units[-1][0]}")
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        words = ["not told"]
+    return (
+        f"source: {', '.join(words)}; tokenizer: {meta.tokenizer} of {meta.vocab_size:,} tokens, "
+        f"sha256 {meta.tokenizer_sha256}"
+    )
 
 
 def check_tokens(meta: Meta, folder: Path, vocab_size: int, tokenizer_sha256: str | None) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from ..base.rows import RowsWorkload
 from .config import ModelConfig
 from .data import TokenRows, TokenShards
-from .meta import SplitMeta, check_tokens, read_meta
+from .meta import Meta, SplitMeta, check_tokens, read_meta
 from .numerics import pytorch_name
 
 
@@ -26,8 +26,9 @@ class BaseC4Workload(RowsWorkload):
 
     Attributes:
       model_config: sizes.
-      compute_dtype: 'float32' (then, as everywhere, the parameters' precision counts), or
-        'bfloat16' for matrix products over single-precision parameters.
+      compute_dtype: 'float32' (then, as everywhere, the parameters' precision counts), 'bfloat16'
+        for matrix products over single-precision parameters, or 'auto': the latter where the device
+        has it, the former elsewhere.
       context_length: tokens per row.
       train_rows, eval_train_rows, validation_rows, test_rows: how many there are.
       eval_rows_per_batch: AlgoPerf's `eval_batch_size`.
@@ -51,7 +52,7 @@ class BaseC4Workload(RowsWorkload):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._opened: dict[tuple[str, str], tuple[TokenRows, SplitMeta]] = {}
+        self._opened: dict[tuple[str, str, int], tuple[TokenRows, SplitMeta]] = {}
 
     @property
     def num_train_examples(self) -> int:
@@ -83,27 +84,34 @@ class BaseC4Workload(RowsWorkload):
 
     def _open(self, split: str, data_dir: str) -> tuple[TokenRows, SplitMeta]:
         """A split, opened and checked once: every evaluation asks for it."""
-        key = (split, str(data_dir))
+        key = (split, str(data_dir), self._num_rows(split))
         if key not in self._opened:
             self._opened[key] = self._open_anew(split, data_dir)
         return self._opened[key]
 
-    def _open_anew(self, split: str, data_dir: str) -> tuple[TokenRows, SplitMeta]:
+    def _num_rows(self, split: str) -> int:
         counts = {
-            "train": self.train_rows,
-            "eval_train": self.eval_train_rows,
-            "validation": self.validation_rows,
-            "test": self.test_rows,
+            "train": self.num_train_examples,
+            "eval_train": self.num_eval_train_examples,
+            "validation": self.num_validation_examples,
+            "test": self.num_test_examples,
         }
         if split not in counts:
             raise ValueError(f"unknown split {split!r}; allowed: {', '.join(counts)}")
+        return counts[split]
+
+    def _open_anew(self, split: str, data_dir: str) -> tuple[TokenRows, SplitMeta]:
         folder = self._data_folder(data_dir)
         meta = read_meta(folder)
-        check_tokens(meta, folder, self.model_config.vocab, self.tokenizer_sha256)
+        self._check_data(meta, folder)
         # Its first rows stand for the training split: preparation has shuffled the documents.
         source = meta.split("train" if split == "eval_train" else split)
         shards = TokenShards(folder, source)
-        return TokenRows(shards, meta, self.context_length, counts[split]), source
+        return TokenRows(shards, meta, self.context_length, self._num_rows(split)), source
+
+    def _check_data(self, meta: Meta, folder: Path) -> None:
+        """Raises DataError unless the model can be trained, and measured by its targets, on it."""
+        check_tokens(meta, folder, self.model_config.vocab, self.tokenizer_sha256)
 
     def _eval_model_on_split(
         self,

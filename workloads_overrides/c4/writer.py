@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from .blocks import encode_block
 from .meta import SplitMeta
-from .tokenizers import EOS, PAD, Tokenizer
+from .tokenizers import Tokenizer
 
 
 def write_split(
@@ -28,22 +29,16 @@ def write_split(
     """
     shards = _Shards(folder, split, shard_tokens)
     kept_tokens = text_bytes = 0
-    for text, tokens in _documents(tokenizer, blocks):
-        row = np.append(tokens, np.uint16(EOS))
-        kept = min(len(row), row_tokens or len(row))
-        # Of a cut document bytes are counted in proportion: no tokenizer tells a token's own.
-        text_bytes += round(len(text.encode()) * kept / len(row))
-        kept_tokens += kept
-        padding = max(row_tokens - kept, 0)
-        shards.append(np.pad(row[:kept], (0, padding), constant_values=PAD))
+    for texts in blocks:
+        block = encode_block(tokenizer, texts, row_tokens)
+        if max_tokens is not None:
+            block = block.until(max_tokens - shards.stored)
+        shards.append(block.tokens)
+        kept_tokens += int(block.kept.sum())
+        text_bytes += int(block.text_bytes.sum())
         if max_tokens is not None and shards.stored >= max_tokens:
             break
     return SplitMeta(shards.close(), kept_tokens, text_bytes)
-
-
-def _documents(tokenizer: Tokenizer, blocks: Iterable[Sequence[str]]):
-    for block in blocks:
-        yield from zip(block, tokenizer.encode(block), strict=True)
 
 
 class _Shards:

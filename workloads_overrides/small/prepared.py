@@ -7,9 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ..base.cache import prepare_folder
+from ..base.files import file_sha256
 from ..errors import DataError
-from .cache import prepare_folder
-from .wheel import file_sha256
 
 META = "meta.json"
 Progress = Callable[[str, float], None]

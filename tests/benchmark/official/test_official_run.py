@@ -7,9 +7,9 @@ import pytest
 
 import benchmark.run
 from benchmark.errors import UserError
+from benchmark.hardware import Gpu
 from benchmark.official import run as official
 from benchmark.official.command import Request
-from benchmark.official.hardware import Gpu
 from workloads_overrides.budgets import load
 
 A100 = [Gpu(str(i), f"GPU-{i}a", "NVIDIA A100-SXM4-40GB", 39.59) for i in range(4)]

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from log_trees import METRIC, TARGET, race, trial_dir, write_trial
 
+from benchmark.errors import UserError
 from benchmark.scoring.evals import read_evals
 from benchmark.scoring.logs import TrialDir, find_trials, read_trial
+from benchmark.scoring.selection import select_trials
 from benchmark.scoring.targets import Target
 
 TARGETS = {"toy": Target("toy", METRIC, TARGET)}
@@ -186,3 +188,21 @@ def test_json_that_cannot_be_read_is_named(tmp_path: Path, text: str):
     (warning,) = warnings
     assert warning.startswith("a/study_0/toy_jax/trial_1/meta_data_0.json: ")
     assert "ignored" in warning
+
+
+def test_an_alias_is_the_workload_that_it_stands_for(tmp_path: Path):
+    write_trial(trial_dir(tmp_path, "a", "c4_130m", study=0), [1.0])
+    write_trial(trial_dir(tmp_path, "a", "c4", study=1), [1.0])
+    found = find_trials(tmp_path)
+    assert [(trial.workload, trial.study) for trial in found] == [("c4", 0), ("c4", 1)]
+    assert found[0].path.parts[-2] == "c4_130m_jax"
+    assert found[0].name == "a/study_0/c4_jax/trial_1"
+
+
+def test_a_trial_under_both_names_is_refused(tmp_path: Path):
+    paths = [trial_dir(tmp_path, "a", name) for name in ("c4_130m", "c4")]
+    for path in paths:
+        write_trial(path, [1.0])
+    with pytest.raises(UserError) as caught:
+        select_trials(tmp_path, None, None, None)
+    assert str(caught.value).startswith(f"{paths[0]} and {paths[1]} are logs of one trial")

@@ -291,3 +291,49 @@ def test_a_large_tree_is_read_fast_enough(tmp_path: Path):
     scores = score_tree(tmp_path, baselines=())
     assert time.perf_counter() - start < 10
     assert set(scores.scores.values()) == {1.0}
+
+
+def smoke(root: Path, submission: str, study: int = 0) -> None:
+    flags = {"tuning_ruleset": "external", "smoke_batch_size": 8}
+    (trial_dir(root, submission, study=study) / "flags_0.json").write_text(json.dumps(flags))
+
+
+def test_runs_of_a_shrunk_workload_are_left_out(tmp_path: Path):
+    race(tmp_path, {"a": [1, 1, 1], "b": [2, 2, 2], "c": [1, 1, 1]})
+    smoke(tmp_path, "a", study=1)
+    for study in range(3):
+        smoke(tmp_path, "c", study)
+    scores = score_tree(tmp_path, baselines=())
+    assert list(scores.scores) == ["a", "b"]
+    assert row(scores, "a")["reached"] == 2
+    left_out = [warning for warning in scores.warnings if "--smoke_batch_size=8" in warning]
+    assert left_out[0] == "a/study_1/toy_jax/trial_1: made with --smoke_batch_size=8, left out"
+    assert len(left_out) == 4
+
+
+def test_their_studies_are_not_asked_of_others(tmp_path: Path):
+    race(tmp_path, {"a": [1], "c": [1, 1, 1]})
+    for study in range(3):
+        smoke(tmp_path, "c", study)
+    scores = score_tree(tmp_path, baselines=())
+    assert scores.num_studies == 1
+    assert scores.scores == {"a": 1.0}
+    assert all("smoke_batch_size" in warning for warning in scores.warnings)
+
+
+def test_only_such_runs_are_nothing_to_score(tmp_path: Path):
+    race(tmp_path, {"a": [1]})
+    smoke(tmp_path, "a")
+    with pytest.raises(UserError, match="with --smoke_batch_size: nothing to score"):
+        score_tree(tmp_path)
+
+
+@pytest.mark.parametrize("status", ["measured", "provisional"])
+def test_a_target_that_nobody_has_measured_is_called_one(tmp_path: Path, status: str):
+    meta = {**META, "workload.target_status": status}
+    write_trial(trial_dir(tmp_path, "a"), hits_at(1), meta=meta)
+    write_trial(trial_dir(tmp_path, "b", "other"), hits_at(1))
+    scores = score_tree(tmp_path, baselines=())
+    told = [warning for warning in scores.warnings if "placeholders" in warning]
+    wanted = "toy: the targets are placeholders that nobody has measured; times to them say nothing"
+    assert [warning.startswith(wanted) for warning in told] == [True] * (status == "provisional")

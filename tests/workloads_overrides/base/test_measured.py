@@ -7,6 +7,7 @@ import pytest
 from workload_fakes import concrete
 
 from algoperf_api import spec
+from workloads_overrides.base import measured
 from workloads_overrides.base.measured import MeasuredWorkload
 
 TARGETS = {
@@ -15,15 +16,15 @@ TARGETS = {
     "max_allowed_runtime_sec": 40,
     "eval_period_time_sec": 2,
     "step_hint": 600,
-    "status": "provisional",
+    "status": "measured",
 }
 
 
 @pytest.fixture
 def make(tmp_path):
-    (tmp_path / "targets.json").write_text(json.dumps(TARGETS))
-
-    def workload(**members):
+    def workload(status="measured", **members):
+        (tmp_path / "targets.json").write_text(json.dumps(TARGETS | {"status": status}))
+        measured._read_targets.cache_clear()
         return concrete(MeasuredWorkload, targets_path=tmp_path / "targets.json", **members)
 
     return workload
@@ -37,6 +38,15 @@ def test_values_are_the_files(make):
     for name in ("train_mean", "train_stddev"):
         with pytest.raises(NotImplementedError):
             getattr(workload, name)
+
+
+def test_a_placeholder_is_never_reached(make):
+    values = {"validation/score": 1.0, "test/score": 1.0}
+    for status, reached in (("measured", True), ("provisional", False)):
+        workload = make(status, target_metric_name="score")
+        assert workload.target_status == status
+        assert workload.has_reached_validation_target(values) is reached
+        assert workload.has_reached_test_target(values) is reached
 
 
 @pytest.mark.parametrize("higher", [True, False])

@@ -10,8 +10,8 @@ import pytest
 from workload_processes import REPOSITORY
 
 from workloads_overrides import DataError
+from workloads_overrides.base.files import file_sha256
 from workloads_overrides.small.prepared import Prepared
-from workloads_overrides.small.wheel import file_sha256
 
 DATA = Prepared(
     workload="made_up",

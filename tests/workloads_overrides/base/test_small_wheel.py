@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from workloads_overrides import DataError
-from workloads_overrides.small.wheel import Wheel, download_wheel, file_sha256
+from workloads_overrides.base.files import file_sha256
+from workloads_overrides.small.wheel import Wheel, download_wheel
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ def prepare_folder(
     temporary = folder.parent / f".{folder.name}.tmp"
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(folder.parent / f".{folder.name}.lock"):
+        with locked(folder.parent / f".{folder.name}.lock"):
             if folder.exists():
                 check(folder)
                 return
@@ -47,7 +47,11 @@ def prepare_folder(
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path, wait: bool = True) -> Iterator[None]:
+    """Holds the lock file `path`, made if missing, until the body ends or the process dies.
+
+    Where another process holds it, waits, or raises BlockingIOError if told not to.
+    """
     with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         yield

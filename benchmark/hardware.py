@@ -1,13 +1,19 @@
 """The machine's GPUs, and whether they are those that a rule set's times are measured on."""
 
+import functools
 import os
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from workloads_overrides.budgets import Hardware
 
 _QUERY = ("nvidia-smi", "--query-gpu=index,uuid,name,memory.total", "--format=csv,noheader,nounits")
+_ASK = {
+    "jax": "import jax; print(jax.default_backend() == 'gpu')",
+    "pytorch": "import torch; print(torch.cuda.is_available())",
+}
 _SLACK_GIB = 1.0  # drivers report a little less than the nominal memory
 
 
@@ -37,6 +43,17 @@ def visible_gpus(environment: Mapping[str, str] = os.environ) -> list[Gpu]:
     gpus = [gpu for line in done.stdout.splitlines() if (gpu := _parse(line)) is not None]
     wanted = environment.get("CUDA_VISIBLE_DEVICES")
     return gpus if wanted is None else _selected(gpus, wanted)
+
+
+@functools.cache
+def gpus_for(framework: str) -> tuple[Gpu, ...]:
+    """The visible GPUs that the installed 'jax' or 'pytorch' computes on: none if it is a build for
+    CPUs. A process of its own is asked, in which the framework may take a GPU's memory."""
+    gpus = tuple(visible_gpus())
+    if not gpus:
+        return ()
+    done = subprocess.run([sys.executable, "-c", _ASK[framework]], capture_output=True, text=True)
+    return gpus if done.stdout.strip() == "True" else ()
 
 
 def matches(found: Sequence[Gpu], wanted: Hardware) -> bool:

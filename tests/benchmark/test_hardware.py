@@ -1,9 +1,12 @@
 """GPUs as a fake nvidia-smi tells them, against a rule set's."""
 
+import subprocess
+import sys
+
 import pytest
 from fake_algoperf import smi_lines, write_nvidia_smi
 
-from benchmark.official.hardware import Gpu, describe, matches, visible_gpus
+from benchmark.hardware import Gpu, describe, gpus_for, matches, visible_gpus
 from workloads_overrides.budgets import load
 
 V100, A100 = ("Tesla V100-SXM2-16GB", 16160), ("NVIDIA A100-SXM4-40GB", 40536)
@@ -35,6 +38,43 @@ def test_no_driver_and_a_driver_that_fails(machine, monkeypatch, tmp_path):
     assert visible_gpus({}) == []
     machine(lines="No devices were found")
     assert visible_gpus({}) == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "names"), [("True", ["0", "1"]), ("False", []), ("", [])], ids=str
+)
+def test_gpus_count_where_the_framework_computes_on_them(machine, monkeypatch, answer, names):
+    machine(V100, A100)
+    asked = []
+    start = subprocess.run
+
+    def run(command, **options):
+        if command[0] != sys.executable:
+            return start(command, **options)
+        asked.append(command[-1])
+        return subprocess.CompletedProcess(command, 0, f"{answer}\n", "")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    gpus_for.cache_clear()
+    assert [gpu.index for gpu in gpus_for("jax")] == names
+    assert [gpu.index for gpu in gpus_for("jax")] == names
+    assert len(asked) == 1  # it takes seconds
+    gpus_for.cache_clear()
+
+
+def test_builds_for_cpus_compute_on_none(machine):
+    machine(V100, A100)
+    gpus_for.cache_clear()
+    assert gpus_for("pytorch") == gpus_for("jax") == ()
+    gpus_for.cache_clear()
+
+
+def test_without_gpus_no_framework_is_asked(machine, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "executable", "/nowhere")
+    gpus_for.cache_clear()
+    assert gpus_for("jax") == ()
+    gpus_for.cache_clear()
 
 
 def test_memory_that_the_driver_does_not_tell(machine):
