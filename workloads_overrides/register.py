@@ -19,6 +19,7 @@ from types import ModuleType
 from typing import Any
 
 from .budgets import Budget, RuleSet, load
+from .names import FRAMEWORKS, WORKLOADS
 
 _REGISTRY = "algoperf.workloads.workloads"
 _FOLDER = __package__
@@ -69,8 +70,6 @@ def _import_registry() -> Any:
 
 
 def _add_workloads(registry: Any) -> None:
-    from . import FRAMEWORKS, WORKLOADS  # here, because that package imports this module
-
     known = registry.WORKLOADS
     taken = [name for name in WORKLOADS if not isinstance(known.get(name, _Entry()), _Entry)]
     if taken:

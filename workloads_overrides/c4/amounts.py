@@ -5,16 +5,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import DataError
+from ..names import WORKLOADS as ALL_WORKLOADS
+from ..names import canonical
 from .meta import TOKEN_BYTES, Meta
 from .sizes import SIZES, Size
 
-ALIASES = {"c4_130m": "c4"}
-WORKLOADS = (*SIZES, *ALIASES)
+# The names that preparation knows.
+WORKLOADS: tuple[str, ...] = tuple(name for name in ALL_WORKLOADS if canonical(name) in SIZES)
 
 
 def size_of(workload: str) -> Size:
     """The sizes of one of WORKLOADS."""
-    return SIZES[ALIASES.get(workload, workload)]
+    return SIZES[canonical(workload)]
 
 
 @dataclass(frozen=True)
