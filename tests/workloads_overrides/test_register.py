@@ -266,7 +266,9 @@ def test_the_installed_harness(framework):
         for name in workloads_overrides.WORKLOADS:
             assert make(name, workload_init_kwargs={{}}).step_hint > 0
         rules = load("v0.6_8xV100").workloads
-        for name, budget in rules.items():  # the rules of the code itself
+        official = rules.keys() - workloads_overrides.WORKLOADS
+        for name in official:  # the rules of the code itself
+            budget = rules[name]
             blank = object.__new__(make(name, return_class=True))
             assert {{key: getattr(blank, key) for key in budget.properties}} == budget.properties
         workloads_overrides.register("2026_4xA100")
