@@ -279,7 +279,7 @@ def test_bad_lines(corpus):
     line = error_of(corpus.run("out"))
     assert f"{path}, line 1: not UTF-8 (the text's character 1 is a lone surrogate)" in line
     assert "--skip_bad_lines" in line
-    done = corpus.run("out", "--skip_bad_lines", "--overwrite")
+    done = corpus.run("out", "--skip_bad_lines")
     assert done.returncode == 0
     assert f"1 bad documents left out; the first: {path}, line 1: not UTF-8" in done.stdout
     meta = json.loads((corpus.cwd / "out" / "c4" / "meta.json").read_text())

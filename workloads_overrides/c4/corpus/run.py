@@ -60,7 +60,6 @@ class Request:
             "source": self.source.facts(),
             "tokenizer": self.vocabulary.plan(),
             **self.amounts.to_json(),
-            "skip_bad_lines": self.skip_bad_lines,
             **self.vocabulary.versions(),
         }
 

@@ -116,6 +116,8 @@ class WorkFolder:
         record = PartRecord.read(task.record)
         if record is None or record.identity != task.identity:
             return None
+        if record.first_skipped and not task.skip_bad_lines:
+            return None
         try:
             undamaged = (
                 file_sha256(self.tokens_of(task)) == record.sha256

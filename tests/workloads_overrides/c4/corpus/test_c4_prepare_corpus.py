@@ -207,7 +207,7 @@ def test_truncated_files_are_counted_apart(tmp_path):
         prepare_corpus(request, Shown())
     assert told in str(caught.value)
     shown = Shown()
-    skipping = replace(request, skip_bad_lines=True, overwrite=True)
+    skipping = replace(request, skip_bad_lines=True)
     prepare_corpus(skipping, shown)
     (note,) = (note for note in shown.notes if "left out" in note)
     start = "1 bad documents and the rest of 1 damaged files left out; the first: "

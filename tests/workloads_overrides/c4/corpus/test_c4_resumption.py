@@ -2,9 +2,19 @@
 
 import json
 import os
+from dataclasses import replace
 
 import pytest
-from c4_corpus import Shown, a_request, contents, fresh, most_rows, write_files
+from c4_corpus import (
+    Shown,
+    a_request,
+    contents,
+    fresh,
+    line_of,
+    most_rows,
+    write_files,
+    write_lines,
+)
 
 from workloads_overrides import DataError
 from workloads_overrides.c4.corpus import run
@@ -117,7 +127,6 @@ def test_a_part_of_another_file_is_made_again(interrupted, corpus):
     [
         ({"eval_rows": 2}, "rows {"),
         ({"layout": "truncated"}, "layout 'packed', not 'truncated'"),
-        ({"skip_bad_lines": True}, "skip_bad_lines False, not True"),
         ({"vocabulary": Vocabulary("train")}, "tokenizer {'kind': 'byte'"),
     ],
 )
@@ -137,6 +146,33 @@ def test_another_plan_is_refused_or_begun_anew(interrupted, corpus, changed, tol
     plain = a_request(folder, interrupted.data_dir.parent / "plain", **options)
     prepare_corpus(plain, Shown())
     assert contents(anew.folder) == contents(plain.folder)
+
+
+def test_what_was_finished_without_bad_documents_is_the_same_when_they_are_skipped(
+    interrupted, corpus
+):
+    shown = Shown()
+    prepare_corpus(replace(interrupted, skip_bad_lines=True), shown)
+    assert contents(interrupted.folder) == corpus[2]
+    assert any("finished already" in note for note in shown.notes)
+    assert not any("made again" in note for note in shown.notes)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_skipping_may_be_asked_for_and_taken_back_in_the_middle(tmp_path, jobs):
+    folder = tmp_path / "in"
+    made = write_files(folder, fresh(), documents=30)
+    train = sorted(folder.glob("c4-train*"))
+    write_lines(train[1], [*map(line_of, made["train"][1]), b"{"])
+    told = f"{train[1]}, line {len(made['train'][1]) + 1}: malformed JSON"
+    # More than there is: the parts are finished, and the result never.
+    request = a_request(folder, tmp_path / "out", 10_000, jobs=jobs)
+    with pytest.raises(DataError, match=told):
+        prepare_corpus(request, Shown())
+    with pytest.raises(DataError, match="too few tokens of train"):
+        prepare_corpus(replace(request, skip_bad_lines=True), Shown())
+    with pytest.raises(DataError, match=told):
+        prepare_corpus(request, Shown())
 
 
 def test_another_plan_is_no_matter_where_nothing_is_finished(corpus, tmp_path):
