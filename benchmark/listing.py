@@ -98,7 +98,7 @@ def _with_aliases() -> dict[str, list[str]]:
 def _own(name: str, aliases: list[str]) -> Row:
     # In PyTorch, which counts parameters without computing them.
     workload: Any = workloads_overrides.import_workload(name, "pytorch")
-    measured = workload.target_status == "measured"
+    measured = workload.has_measured_targets
     budget = (
         workload.max_allowed_runtime_sec,
         workload.eval_period_time_sec,

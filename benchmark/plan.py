@@ -70,7 +70,7 @@ class PlannedTrial:
 class Plan:
     """Everything that a run needs, checked before any training."""
 
-    workload: Workload
+    workload: Any  # one of this project's, which have more than AlgoPerf's `Workload`
     submission: submission.Submission
     trials: list[PlannedTrial]
 

@@ -42,9 +42,8 @@ def run(options: Options, reporter: Reporter, root: Path = submission.REPOSITORY
             backend.use_one_thread(options.framework)
         drawn = ranks.from_first(lambda: secrets.randbits(32))
         seed = drawn if options.rng_seed is None else options.rng_seed
-        status = getattr(planned.workload, "target_status", "measured")
-        if ranks.first and status != "measured" and not options.target_setting:
-            reporter.note(f"{options.workload}: its targets are {status}: no run ends at them")
+        if ranks.first and not planned.workload.has_measured_targets and not options.target_setting:
+            reporter.note(f"{options.workload}: its targets were not measured: no run ends at them")
         results = []
         for trial in planned.trials:
             result = finished.get(trial.folder)

@@ -6,34 +6,32 @@ such runs out, and `scripts/set_targets.py` does not write their targets into th
 """
 
 from dataclasses import replace
+from typing import Any
 
-from algoperf_api.spec import Workload
 from benchmark.errors import UserError
 from benchmark.submission import Submission
-
-# What the C4 workloads have, as attributes.
-_SPLITS = ("eval_train_rows", "validation_rows", "test_rows")
-
-
-def shrink(workload: Workload, name: str, batch_size: int, steps: int) -> None:
-    """Gives this one object training rows for `steps` batches, and splits of one batch each.
-
-    Raises:
-        UserError: the workload has no such sizes to set.
-    """
-    if not all(hasattr(workload, split) for split in (*_SPLITS, "train_rows")):
-        raise UserError(
-            f"--smoke_batch_size={batch_size}: not for --workload={name}; allowed: c4_small and "
-            "the C4 workloads of full size"
-        )
-    sizes = {**dict.fromkeys(_SPLITS, batch_size), "eval_rows_per_batch": batch_size}
-    for attribute, rows in {**sizes, "train_rows": batch_size * steps}.items():
-        setattr(workload, attribute, rows)
 
 
 def rows(batch_size: int, steps: int) -> dict[str, int]:
     """How many rows of the prepared splits such a trial reads."""
     return {"train": batch_size * steps, "validation": batch_size, "test": batch_size}
+
+
+def shrink(workload: Any, name: str, batch_size: int, steps: int) -> None:
+    """Gives this one object as many rows, and an evaluation of the first training batch.
+
+    Raises:
+        UserError: the workload has no such sizes to set.
+    """
+    sizes = {f"{split}_rows": count for split, count in rows(batch_size, steps).items()}
+    sizes |= dict.fromkeys(("eval_train_rows", "eval_rows_per_batch"), batch_size)
+    if not all(hasattr(workload, attribute) for attribute in sizes):
+        raise UserError(
+            f"--smoke_batch_size={batch_size}: not for --workload={name}; allowed: c4_small and "
+            "the C4 workloads of full size"
+        )
+    for attribute, count in sizes.items():
+        setattr(workload, attribute, count)
 
 
 def with_batch_size(submission: Submission, batch_size: int) -> Submission:

@@ -22,7 +22,7 @@ from absl import flags
 from benchmark.choices import choose
 from benchmark.errors import run_main
 from workloads_overrides import shapes
-from workloads_overrides.c4.config import MODELS
+from workloads_overrides.c4.sizes import SIZES
 
 FLAGS = flags.FLAGS
 
@@ -37,8 +37,7 @@ class Hardware(NamedTuple):
 
 HARDWARE = {"8xV100_16GB": Hardware(8, 16), "4xA100_40GB": Hardware(4, 40)}
 FRAMEWORKS = ("jax", "pytorch")
-C4 = {f"c4_{size.lower()}": size for size in ("60M", "130M", "350M")}
-WORKLOADS = [*shapes.workloads(), *C4]
+WORKLOADS = [*shapes.workloads(), *SIZES]
 
 flags.DEFINE_enum("hardware", "8xV100_16GB", list(HARDWARE), "Devices of the rule set's target.")
 flags.DEFINE_list("optimizers", ["all"], "Names of scripts/list_optimizers.py, or all.")
@@ -89,8 +88,8 @@ def tensors(workload: str, framework: str) -> Tensors:
     """Shapes and roles of a workload's parameters, as the submissions see them."""
     from submissions.common.roles import role_of
 
-    if workload in C4:
-        found = MODELS[C4[workload]].tensors().values()
+    if workload in SIZES:
+        found = SIZES[workload].model.tensors().values()
         turn = -1 if framework == "pytorch" else 1
         return tuple(
             # flax lays kernels out as (inputs, outputs); embeddings are the same in both.

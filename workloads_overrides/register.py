@@ -166,7 +166,7 @@ def _is_estimate(budget: Budget) -> bool:
 
 def _is_measured(kind: Any) -> bool:
     """Whether a workload's class has a budget that `scripts/set_targets.py` has measured."""
-    return getattr(object.__new__(kind), "target_status", None) == "measured"
+    return getattr(object.__new__(kind), "has_measured_targets", False)  # AlgoPerf's have no such
 
 
 def _set_budget(kind: Any, name: str, budget: Budget, rules: str) -> list[tuple[type, str, Any]]:

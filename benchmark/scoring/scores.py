@@ -141,15 +141,16 @@ def score_tree(
 
 def _without_smoke(trials: Sequence[Trial], root: Path, warnings: list[str]) -> list[Trial]:
     """The trials at their workload's own batch sizes and splits."""
-    smoke = [trial for trial in trials if trial.flags.get("smoke_batch_size") is not None]
-    warnings += [
-        f"{trial.where.name}: made with --smoke_batch_size={trial.flags['smoke_batch_size']}, "
-        "left out"
-        for trial in smoke
-    ]
-    if len(smoke) == len(trials):
+    kept = []
+    for trial in trials:
+        size = trial.flags.get("smoke_batch_size")
+        if size is None:
+            kept.append(trial)
+        else:
+            warnings.append(f"{trial.where.name}: made with --smoke_batch_size={size}, left out")
+    if not kept:
         raise UserError(f"{root}: all runs were made with --smoke_batch_size: nothing to score")
-    return [trial for trial in trials if trial.flags.get("smoke_batch_size") is None]
+    return kept
 
 
 def _tracked(items: Sequence[T], what: str, progress: bool) -> Iterable[T]:

@@ -3,6 +3,7 @@
 import dataclasses
 
 import pytest
+from fakes import repository
 from fakes.fixtures import POINTS
 
 from benchmark import plan as planning
@@ -12,16 +13,7 @@ from benchmark.plan import Options, plan
 
 @pytest.fixture
 def options(fake_root, tmp_path):
-    return Options(
-        workload="quadratic",
-        framework="jax",
-        submission_path="submissions/fast/jax/submission.py",
-        experiment_dir=str(tmp_path / "experiments"),
-        experiment_name="first",
-        tuning_search_space=str(fake_root / "tuning_search_spaces" / "fast.json"),
-        num_tuning_trials=2,
-        rng_seed=5,
-    )
+    return repository.options(fake_root, tmp_path, experiment_name="first", num_tuning_trials=2)
 
 
 def change(options, **values):

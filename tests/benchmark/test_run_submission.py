@@ -8,6 +8,7 @@ import logging
 import numpy as np
 import pandas as pd
 import pytest
+from fakes import repository
 from fakes.fixtures import POINTS
 from fakes.quadratic import QuadraticWorkload
 from fakes.repository import SUBMISSION
@@ -15,23 +16,13 @@ from fakes.repository import SUBMISSION
 import workloads_overrides
 from benchmark import trial_folder
 from benchmark.errors import UserError
-from benchmark.plan import Options
 from benchmark.run import prepare_data, run
 
 
 @pytest.fixture
 def options(fake_root, tmp_path):
-    return Options(
-        workload="quadratic",
-        framework="jax",
-        submission_path="submissions/fast/jax/submission.py",
-        experiment_dir=str(tmp_path / "experiments"),
-        experiment_name="study_0",
-        data_dir=str(fake_root / "data"),
-        tuning_search_space=str(fake_root / "tuning_search_spaces" / "fast.json"),
-        rng_seed=5,
-        eval_every_steps=5,
-        max_global_steps=100,
+    return repository.options(
+        fake_root, tmp_path, experiment_name="study_0", eval_every_steps=5, max_global_steps=100
     )
 
 
@@ -240,10 +231,10 @@ def test_target_setting_runs_its_steps_whatever_the_targets(options, folder, fak
 
 
 def test_a_run_that_no_target_can_end_says_so(options, fake_root, reports, monkeypatch):
-    told = "quadratic: its targets are provisional: no run ends at them"
+    told = "quadratic: its targets were not measured: no run ends at them"
     run(options, reports, fake_root)
     assert told not in reports.notes
-    monkeypatch.setattr(QuadraticWorkload, "target_status", "provisional", raising=False)
+    monkeypatch.setattr(QuadraticWorkload, "has_measured_targets", False)
     run(change(options, experiment_name="e", max_global_steps=3), reports, fake_root)
     assert told in reports.notes
 

@@ -13,24 +13,13 @@ from fakes.reports import RecordingReporter
 
 from benchmark import children, cores, metadata, runs, torchrun
 from benchmark.hardware import Gpu
-from benchmark.plan import Options
 from benchmark.runs import Place, PlannedRun
 from workloads_overrides import SMALL_WORKLOADS
 
 
 @pytest.fixture
 def options(fake_root, tmp_path):
-    return Options(
-        workload="quadratic",
-        framework="pytorch",
-        submission_path="submissions/fast/pytorch/submission.py",
-        experiment_dir=str(tmp_path / "experiments"),
-        experiment_name="e",
-        data_dir=str(fake_root / "data"),
-        tuning_search_space=str(fake_root / "tuning_search_spaces" / "fast.json"),
-        rng_seed=5,
-        eval_every_steps=5,
-    )
+    return repository.options(fake_root, tmp_path, framework="pytorch", eval_every_steps=5)
 
 
 @pytest.fixture

@@ -51,7 +51,7 @@ def test_what_progress_shows(tmp_path):
 
 def test_a_placeholder_is_not_shown_as_a_target(tmp_path):
     bench = Bench(tmp_path, Rules(max_global_steps=3), **UNREACHABLE)
-    bench.workload.target_status = "provisional"
+    bench.workload.has_measured_targets = False
     bench.run()
     assert [shown.target for _, shown in bench.shown] == [None] * len(bench.shown)
     assert " of " not in str(bench.shown[0][1])

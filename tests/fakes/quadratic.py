@@ -31,6 +31,7 @@ class QuadraticWorkload(spec.Workload):
     """`clock` and `eval_seconds`: how long an evaluation takes on a fake clock."""
 
     target_metric_name = "accuracy"
+    has_measured_targets = True
     loss_type = spec.LossType.MEAN_SQUARED_ERROR
     num_train_examples = 100
     num_eval_train_examples = 10

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from benchmark.plan import Options
 from benchmark.runs import Place
 
 # Gradient descent on the quadratic workload. `delay`: seconds that a step sleeps; `fail_at`: the
@@ -83,3 +84,19 @@ def script(root: Path, name: str, **workload: Any) -> tuple[str, ...]:
 def place(root: Path, **workload: Any) -> Place:
     """The place of such a repository."""
     return Place(root, script(root, "run", **workload))
+
+
+def options(root: Path, folder: Path, **changes: Any) -> Options:
+    """A run of the submission `fast` in such a repository, with its logs below `folder`."""
+    framework = changes.get("framework", "jax")
+    values = {
+        "workload": "quadratic",
+        "framework": framework,
+        "submission_path": f"submissions/fast/{framework}/submission.py",
+        "experiment_dir": str(folder / "experiments"),
+        "experiment_name": "e",
+        "data_dir": str(root / "data"),
+        "tuning_search_space": str(root / "tuning_search_spaces" / "fast.json"),
+        "rng_seed": 5,
+    }
+    return Options(**(values | changes))

@@ -24,7 +24,9 @@ DATA_RNG = np.array([3, 14], np.uint32)
 BYTES = ByteTokenizer()
 
 
-class TinyConstants(BaseC4Workload):
+class TinySizes:
+    """Of a workload over `write_corpus`."""
+
     model_config = TINY
     context_length = 16
     train_rows = 60
@@ -32,6 +34,9 @@ class TinyConstants(BaseC4Workload):
     validation_rows = 21
     test_rows = 5
     eval_rows_per_batch = 8
+
+
+class TinyConstants(TinySizes, BaseC4Workload):
     tokenizer_sha256 = BYTES.sha256
 
 

@@ -7,27 +7,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-from c4_cases import TINY
+from c4_cases import TinySizes
 
 from workloads_overrides import import_workload
 from workloads_overrides.c4.c4_jax import workload as jax_workload
 from workloads_overrides.c4.c4_pytorch import workload as pytorch_workload
-from workloads_overrides.c4.constants import LargeC4Workload
 
 COUNTS = {"c4_60m": 58_073_600, "c4": 134_105_856, "c4_350m": 367_969_280}
 NAMES = tuple(COUNTS)
-
-
-class TinySizes(LargeC4Workload):
-    """For the corpus of `c4_cases.write_corpus`."""
-
-    model_config = TINY
-    context_length = 16
-    train_rows = 60
-    eval_train_rows = 20
-    validation_rows = 21
-    test_rows = 5
-    eval_rows_per_batch = 8
 
 
 class LargeJax(TinySizes, jax_workload.C4Llama60MWorkload):

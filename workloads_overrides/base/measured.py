@@ -95,6 +95,11 @@ class MeasuredWorkload(spec.Workload):
         return self._targets["status"]
 
     @property
+    def has_measured_targets(self) -> bool:
+        """Whether the targets, and the budget with them, say anything."""
+        return self.target_status == "measured"
+
+    @property
     def validation_target_value(self) -> float:
         return self._targets["validation_target_value"]
 
@@ -111,7 +116,7 @@ class MeasuredWorkload(spec.Workload):
         return self._reaches(value, self.test_target_value)
 
     def _reaches(self, value: float, target: float) -> bool:
-        if self.target_status != "measured":
+        if not self.has_measured_targets:
             return False
         return value >= target if self.higher_is_better else value <= target
 

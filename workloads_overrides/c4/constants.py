@@ -59,12 +59,12 @@ class LargeC4Workload(BaseC4Workload):
     @functools.cached_property
     def tokenizer_sha256(self) -> str | None:
         """Of the tokenizer that data must be made with; None: any will do. May be set."""
-        return self._targets["tokenizer_sha256"] if self.target_status == "measured" else None
+        return self._targets["tokenizer_sha256"] if self.has_measured_targets else None
 
     @functools.cached_property
     def layout(self) -> str | None:
         """'packed' or 'truncated', as data must be; None: either will do. May be set."""
-        return self._targets.get("layout") if self.target_status == "measured" else None
+        return self._targets.get("layout") if self.has_measured_targets else None
 
     def accept_any_data(self) -> None:
         self.tokenizer_sha256 = self.layout = None

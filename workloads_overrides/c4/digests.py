@@ -1,8 +1,7 @@
 """Whether a prepared folder's files are what meta.json says, byte for byte.
 
-For runs, files that were found undamaged are remembered beside the folder: the largest workload has
-16 GB, and one core of an AMD EPYC digests 1.5 GB per second, if the disk gives as much. Where
-nothing can be written, every run reads.
+For runs, files that were found undamaged are remembered beside the folder, as the largest workload
+has 16 GB of them. Where nothing can be written, every run reads.
 """
 
 import contextlib

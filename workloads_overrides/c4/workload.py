@@ -4,6 +4,7 @@ AlgoPerf has none of this kind. A workload is a size of the model, a context, nu
 file of targets; see the attributes. Large ones have them beside this file, `c4_small` has its own.
 """
 
+import abc
 import math
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,18 @@ class BaseC4Workload(RowsWorkload):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._opened: dict[tuple[str, str, int], tuple[TokenRows, SplitMeta]] = {}
+
+    @abc.abstractmethod
+    def _has_bfloat16(self) -> bool:
+        """Whether the device multiplies matrices of bfloat16 in hardware."""
+
+    @property
+    def _matrix_dtype(self) -> str | None:
+        """The dtype of matrix products by its name; None: that of the parameters."""
+        name = self.compute_dtype
+        if name == "auto":
+            name = "bfloat16" if self._has_bfloat16() else "float32"
+        return None if name == "float32" else name
 
     @property
     def num_train_examples(self) -> int:

@@ -4,20 +4,10 @@ import json
 import os
 
 import pytest
-from c4_corpus import Shown, a_request, contents, fresh, most_rows, write_files
+from c4_corpus import contents, fresh
 
 from workloads_overrides import DataError
-from workloads_overrides.c4.corpus.run import prepare_corpus
 from workloads_overrides.c4.digests import damaged_files
-
-
-@pytest.fixture
-def prepared(tmp_path):
-    """The request by which `<tmp_path>/out/c4` was prepared."""
-    files = write_files(tmp_path / "in", fresh())
-    request = a_request(tmp_path / "in", tmp_path / "out", most_rows(files["train"]))
-    prepare_corpus(request, Shown())
-    return request
 
 
 def read_of(folder, remembered=True):

@@ -16,10 +16,11 @@ class JaxC4Workload(JaxSoftmaxWorkload, BaseC4Workload):
     """A size of it is a subclass with `BaseC4Workload`'s attributes."""
 
     def _make_model(self) -> Llama:
-        name = self.compute_dtype
-        if name == "auto":
-            name = "bfloat16" if has_bfloat16(jax.devices()[0]) else "float32"
-        return Llama(self.model_config, None if name == "float32" else jnp.dtype(name))
+        name = self._matrix_dtype
+        return Llama(self.model_config, None if name is None else jnp.dtype(name))
+
+    def _has_bfloat16(self) -> bool:
+        return has_bfloat16(jax.devices()[0])
 
     def _example_batch(self) -> Batch:
         tokens: Any = jnp.zeros((1, 1), jnp.int32)

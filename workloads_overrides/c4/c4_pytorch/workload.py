@@ -13,11 +13,12 @@ class PytorchC4Workload(PytorchSoftmaxWorkload, BaseC4Workload):
     """A size of it is a subclass with `BaseC4Workload`'s attributes."""
 
     def _make_model(self) -> Llama:
-        name = self.compute_dtype
-        if name == "auto":
-            name = "bfloat16" if has_bfloat16(DEVICE) else "float32"
-        dtype = None if name == "float32" else getattr(torch, name)
+        name = self._matrix_dtype
+        dtype = None if name is None else getattr(torch, name)
         return Llama(self.model_config, self.context_length, dtype)
+
+    def _has_bfloat16(self) -> bool:
+        return has_bfloat16(DEVICE)
 
 
 def has_bfloat16(device: torch.device) -> bool:

@@ -1,12 +1,4 @@
-"""A part: the tokens of one unit, in a file of its own beside what a cut and a check of it need.
-
-The tokenizer takes nearly all of the time. Measured on one core of an AMD EPYC with sentencepiece
-0.2.3, in bytes of text per second from compressed files to parts: a unigram model of 20,000 pieces
-17 MB/s, byte-pair encoding of 32,000 pieces 4.6 MB/s, bytes 90 MB/s; reading alone is 150 MB/s
-(gzip 220, JSON 500), and lists of numbers become arrays at 270 MB/s. SentencePiece's own arrays and
-messages are no faster than its lists, and one document at a time not slower than many. A process
-takes 56 MB of memory, however long its unit is.
-"""
+"""A part: the tokens of one unit, in a file of its own beside what a cut and a check of it need."""
 
 import hashlib
 import json

@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from c4_corpus import Shown, a_request, contents, fresh, most_rows, write_files
+from c4_corpus import Shown, a_request, contents
 
 from workloads_overrides import DataError
 from workloads_overrides.c4.amounts import size_of
@@ -15,15 +15,6 @@ from workloads_overrides.c4.meta import read_origin
 from workloads_overrides.c4.tokenizers import T5_SHA256, ByteTokenizer
 
 BYTE = Vocabulary("byte")
-
-
-@pytest.fixture
-def prepared(tmp_path):
-    """The request by which `<tmp_path>/out/c4` was prepared."""
-    files = write_files(tmp_path / "in", fresh())
-    request = a_request(tmp_path / "in", tmp_path / "out", most_rows(files["train"]))
-    prepare_corpus(request, Shown())
-    return request
 
 
 def refused(request, **changes):
