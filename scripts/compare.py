@@ -81,7 +81,7 @@ def main() -> int:
         print(f"warning: {warning}", file=sys.stderr)
     print_table(scores)
     page = write_report(scores, comparison.path / "report", progress=True)[0]
-    print(f"Report: {page}, with its plots as PNG, scores.json and scores.csv beside it")
+    print(f"Report: {page}, with its plots, tables, scores.json and scores.csv beside it")
     return 1 if failed or absent else 0
 
 

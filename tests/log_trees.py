@@ -119,3 +119,29 @@ def gold() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no gold data at {folder} (set MATPREC_GOLD)")
     return folder
+
+
+def write_csv(folder: Path, content: str | bytes) -> Path:
+    """Gives a trial these evaluations, character by character; its other files stay."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "eval_measurements.csv"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def write_targets(
+    path: Path,
+    base: Mapping[str, float],
+    held_out: Mapping[str, float] | None = None,
+    metric: str = METRIC,
+) -> Path:
+    """A `workload_targets.json`: target values by workload; held_out None: the key is absent."""
+    entries = {
+        name: {"target_metric_name": metric, "validation_target_value": value}
+        for name, value in {**base, **(held_out or {})}.items()
+    }
+    content: dict[str, Any] = {"base_workloads": list(base), "workloads": entries}
+    if held_out is not None:
+        content["held_out_workloads"] = list(held_out)
+    path.write_text(json.dumps(content))
+    return path

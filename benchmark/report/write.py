@@ -1,11 +1,11 @@
-"""Writes a report: one self-contained HTML page, its plots as PNG, its numbers as JSON and CSV."""
+"""Writes a report: one self-contained HTML page, its plots as PNG and SVG, its tables as Markdown
+and LaTeX, its numbers as JSON and CSV."""
 
-import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from matplotlib import rc_context
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.progress import track
@@ -14,35 +14,54 @@ from benchmark.errors import UserError
 from benchmark.log import write_bytes, write_text
 from benchmark.report import plots
 from benchmark.report.data import as_csv, as_json
+from benchmark.report.documents import as_latex, as_markdown
 from benchmark.report.html import Plot, render
-from benchmark.report.style import looks
+from benchmark.report.leaderboard import present_baselines
+from benchmark.report.style import Look, looks
 from benchmark.scoring import Scores
 
-PNG_DPI = 200
+PLOTS = "plots"
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A plot to be drawn. name: of its files; draw: None if there turns out to be nothing to draw;
+    workload: None for a plot over all of them."""
+
+    name: str
+    title: str
+    workload: str | None
+    draw: Callable[[], Figure | None]
 
 
 def write_report(scores: Scores, output_dir: str | Path, *, progress: bool = False) -> list[Path]:
-    """Writes `report.html`, `scores.json`, `scores.csv` and one PNG per plot into `output_dir`.
+    """Writes `report.html`, `scores.json`, `scores.csv`, `scores.md`, `scores.tex` into
+    `output_dir`, and one PNG and one SVG per plot into `plots` there.
 
     Files are replaced one by one, each whole. progress: whether to show a bar, where stderr is a
     terminal. Returns the files, the page first. Raises UserError if `output_dir` cannot be written.
     """
     output_dir = Path(output_dir)
+    look = looks(list(scores.scores), scores.baselines)
     try:
-        output_dir.mkdir(parents=True, exist_ok=True)
+        (output_dir / PLOTS).mkdir(parents=True, exist_ok=True)
         drawn, files = [], []
         console = Console(stderr=True)
         shown = progress and console.is_terminal
-        todo = track(_plots(scores), "drawing", console=console, transient=True, disable=not shown)
-        for name, title, workload, draw in todo:
-            figure = draw()
-            files.append(output_dir / f"{name}.png")
-            write_bytes(files[-1], _image(figure, "png"))
-            drawn.append(Plot(title, workload, _image(figure, "svg")))
+        planned = _plots(scores, look)
+        for plot in track(planned, "drawing", console=console, transient=True, disable=not shown):
+            if figure := plot.draw():
+                svg = plots.svg(figure)
+                drawn.append(Plot(plot.title, plot.workload, svg))
+                for kind, content in (("svg", svg), ("png", plots.png(figure))):
+                    files.append(output_dir / PLOTS / f"{plot.name}.{kind}")
+                    write_bytes(files[-1], content)
         texts = {
-            output_dir / "report.html": render(scores, drawn),
+            output_dir / "report.html": render(scores, drawn, look),
             output_dir / "scores.json": json.dumps(as_json(scores), indent=2) + "\n",
             output_dir / "scores.csv": as_csv(scores),
+            output_dir / "scores.md": as_markdown(scores),
+            output_dir / "scores.tex": as_latex(scores),
         }
         for path, text in texts.items():
             write_text(path, text)
@@ -51,31 +70,44 @@ def write_report(scores: Scores, output_dir: str | Path, *, progress: bool = Fal
         raise UserError(f"{output_dir}: cannot write the report: {error.strerror}") from error
 
 
-def _plots(scores: Scores) -> Sequence[tuple[str, str, str | None, Callable[[], Figure]]]:
-    """File name, what it shows, its workload, and how to draw it."""
-    look = looks(scores.scores)
-    logged = set(scores.curves["workload"])
-    learning: list[tuple[str, str, str | None, Callable[[], Figure]]] = [
-        (
-            f"{workload}_{axis}",
-            f"{workload}: validation {target.metric} against {axis}",
-            workload,
-            lambda workload=workload, against=against: plots.learning_curves(
-                scores, workload, against, look
-            ),
+def _plots(scores: Scores, look: Mapping[str, Look]) -> list[Planned]:
+    planned = [
+        Planned(
+            "performance_profile",
+            "performance profile",
+            None,
+            lambda: plots.performance_profile(scores, look),
         )
-        for workload, target in scores.targets.items()
-        if workload in logged
-        for against, axis in plots.AXES.items()
     ]
-    profile = lambda: plots.performance_profile(scores, look)  # noqa: E731
-    return [*learning, ("performance_profile", "performance profile", None, profile)]
-
-
-def _image(figure: Figure, kind: str) -> bytes:
-    buffer = io.BytesIO()
-    # Without a date and with a fixed salt the same logs give the same bytes.
-    with rc_context({"svg.hashsalt": "matprec"}):
-        metadata = {"Date": None} if kind == "svg" else None
-        figure.savefig(buffer, format=kind, dpi=PNG_DPI, metadata=metadata)
-    return buffer.getvalue()
+    planned += [
+        Planned(
+            f"speedup_over_{baseline}",
+            f"speed-up over {baseline}",
+            None,
+            lambda baseline=baseline: plots.speedups(scores, baseline, look),
+        )
+        for baseline in present_baselines(scores)
+    ]
+    curves = plots.curves(scores)
+    for workload, target in scores.targets.items():
+        planned.append(
+            Planned(
+                f"{workload}_studies",
+                f"{workload}: time to target of every study",
+                workload,
+                lambda workload=workload: plots.times(scores, workload, look),
+            )
+        )
+        planned += [
+            Planned(
+                f"{workload}_{axis}",
+                f"{workload}: validation {target.metric} against {axis}",
+                workload,
+                lambda workload=workload, against=against: plots.learning_curves(
+                    scores, curves[workload], workload, against, look
+                ),
+            )
+            for against, axis in plots.AXES.items()
+            if workload in curves
+        ]
+    return planned

@@ -1,99 +1,185 @@
 """Reads the evaluations that trials logged, `eval_measurements.csv`.
 
 Nothing that is wrong with a file stops the rest: rows that cannot be read are left out, with a
-warning that names the file and the row (the line in the file; the header is row 1).
+finding that names the file and the row (the line in the file; the header is row 1).
 """
 
 import csv
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from benchmark.scoring.logs import KEYS, TrialDir
+from benchmark.scoring.findings import Findings
+from benchmark.scoring.logs import FILE, KEYS, TrialDir
 from benchmark.scoring.targets import Target
 
-FILE = "eval_measurements.csv"
 STEP, TIME, COMPILE_TIME = "global_step", "score", "accumulated_compile_time"
-_TOO_MANY_CELLS = "\0too many cells"
+COLUMNS = ["row", "step", "time", "compile_time", "value"]
 
-Evaluation = tuple[float, float, float, float]
+_WRONG_LENGTH = "wrong number of cells; row ignored"
+_NO_NUMBER = "a cell is not a number; row ignored"
+_NOT_FINITE = f"{STEP} or {TIME} is not finite; row ignored"
+_NO_TIME = f"{TIME} is not above zero; row ignored"
+_HEADER_AGAIN = "the header again; row ignored"
+_REPEATED = "repeats an earlier row; row ignored"
+_GOES_BACK = "step or time goes back; row kept"
+_NO_VALUE = "the metric is not finite; it meets no target"
+_KEPT = {_GOES_BACK, _NO_VALUE}
+
+Evaluation = tuple[float, float, float, float, float]
 
 
 def read_evals(
-    trials: Iterable[TrialDir], targets: Mapping[str, Target], root: Path, warnings: list[str]
+    trials: Iterable[TrialDir], targets: Mapping[str, Target], root: Path, findings: Findings
 ) -> pd.DataFrame:
-    """One row per evaluation, in the order of the files: KEYS and five float64 columns.
+    """One row per evaluation, in the order of the files: KEYS and six float64 columns.
 
-    `step`; `time`, the accumulated submission time in seconds; both finite. `compile_time`, seconds
-    of it spent compiling, NaN if not logged. `value`, the workload's validation metric; `margin`,
-    how far it is beyond the target: met where >= 0, NaN where the value is not finite.
+    `row`: which of the file's rows, from 0. `step`; `time`, the accumulated submission time in
+    seconds; both finite. `compile_time`, seconds of it spent compiling, NaN if not logged. `value`,
+    the workload's validation metric; `margin`, how far it is beyond the target: met where >= 0, NaN
+    where the value is not finite.
     """
-    rows = [
-        (*(getattr(where, key) for key in KEYS), *evaluation)
-        for where in trials
-        for evaluation in _read_file(where, targets[where.workload].column, root, warnings)
-    ]
-    evals = pd.DataFrame(rows, columns=[*KEYS, "step", "time", "compile_time", "value"])
-    evals = evals.astype(dict.fromkeys(["step", "time", "compile_time", "value"], float))
+    read, parts = [], []
+    missing: dict[tuple[str, str], list[str]] = {}
+    for where in trials:
+        if _is_missing(where.path / FILE):
+            entry = missing.setdefault((where.submission, where.workload), [])
+            entry.append(str(where.path.relative_to(root)))
+            continue
+        part = read_file(where.path / FILE, targets[where.workload].column, root, findings)
+        if part:
+            read.append(where)
+            parts.append(np.array(part))
+    for (submission, workload), names in missing.items():
+        more = f" and {len(names) - 1} more of {submission}, {workload}" if len(names) > 1 else ""
+        findings.leave_out(f"{names[0]}{more}: no {FILE}; counts as absent")
+    lengths = [len(part) for part in parts]
+    evals = pd.DataFrame(np.concatenate([np.empty((0, 5)), *parts]), columns=COLUMNS)
+    for place, key in enumerate(KEYS):
+        names = [getattr(where, key) for where in read]
+        # Categories: one text per trial instead of one per evaluation.
+        column = np.array(names, int) if key in ("study", "trial") else pd.Categorical(names)
+        evals.insert(place, key, column.repeat(lengths))
+    target_of = [targets[where.workload] for where in read]
+    goal = np.repeat(np.array([target.value for target in target_of], float), lengths)
+    sign = np.repeat(np.array([target.sign for target in target_of], float), lengths)
     value = evals["value"].to_numpy()
-    goal = np.array([targets[name].value for name in evals["workload"]])
-    sign = np.array([targets[name].sign for name in evals["workload"]])
     return evals.assign(margin=np.where(np.isfinite(value), sign * (value - goal), math.nan))
 
 
-def _read_file(where: TrialDir, metric: str, root: Path, warnings: list[str]) -> list[Evaluation]:
-    path = where.path / FILE
+def _is_missing(path: Path) -> bool:
+    """Not there; there and unreadable is another matter."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def read_file(path: Path, metric: str, root: Path, findings: Findings) -> list[Evaluation]:
+    """The rows of one file that can be read: COLUMNS of each."""
     name = str(path.relative_to(root))
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        if path.exists() and not path.is_file():  # reading a pipe would wait for ever
+            findings.leave_out(f"{name}: not a file; the trial counts as absent")
+            return []
+        # Some editors put a byte order mark in front.
+        text = path.read_text(encoding="utf-8-sig", errors="replace")
     except OSError as error:
-        warnings.append(f"{name}: {error.strerror}; the trial counts as not reached")
+        findings.leave_out(f"{name}: {error.strerror}; the trial counts as absent")
         return []
-    lines = text.splitlines()
+    lines = text.removesuffix("\n").split("\n") if text else []
     if text and not text.endswith("\n"):
         # Its last number may have lost digits, which could fake a target that was never met.
-        warnings.append(f"{name}: row {len(lines)} has no line end (cut off?); row ignored")
+        findings.leave_out(f"{name}: row {len(lines)} has no line end (cut off?); row ignored")
         lines.pop()
 
-    # Not pandas.read_csv: of a row of the wrong length it shifts or drops cells without saying
-    # which row it was.
-    reader = csv.DictReader(lines, restkey=_TOO_MANY_CELLS)
-    header = reader.fieldnames or ()
+    split = _splitter(text)
+    header = split(lines[0]) if lines else []
     missing = [column for column in (STEP, TIME, metric) if column not in header]
-    if missing or len(lines) < 2:
+    if missing or not any(lines[1:]):
         what = f"no column {' and no column '.join(missing)}" if missing else "no rows"
-        warnings.append(f"{name}: {what}; the trial counts as not reached")
+        findings.leave_out(f"{name}: {what}; the trial counts as absent")
         return []
 
-    evaluations: list[Evaluation] = []
-    problems: dict[str, list[int]] = {}
-    for row in reader:
-        evaluation, problem = _evaluation(row, metric)
-        if evaluation:
-            before = evaluations[-1] if evaluations else evaluation
-            if evaluation[0] < before[0] or evaluation[1] < before[1]:
-                problem = "step or time goes back; row kept"
-            evaluations.append(evaluation)
-        if problem:
-            problems.setdefault(problem, []).append(reader.line_num)
-    for problem, numbers in problems.items():
-        more = f" and {len(numbers) - 1} more" if len(numbers) > 1 else ""
-        warnings.append(f"{name}: row {numbers[0]}{more}: {problem}")
+    evaluations, problems = _evaluations(lines, split, header, metric)
+    for problem, rows in problems.items():
+        more = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
+        tell = findings.note if problem in _KEPT else findings.leave_out
+        tell(f"{name}: row {rows[0]}{more}: {problem}")
     return evaluations
 
 
-def _evaluation(row: dict[str, str], metric: str) -> tuple[Evaluation | None, str]:
-    """The numbers of one row, or why there are none."""
-    if _TOO_MANY_CELLS in row or None in row.values():
-        return None, "wrong number of cells; row ignored"
-    cells = row[STEP], row[TIME], row.get(COMPILE_TIME), row[metric]
+def _evaluations(
+    lines: list[str], split: Callable[[str], list[str]], header: list[str], metric: str
+) -> tuple[list[Evaluation], dict[str, list[int]]]:
+    """The evaluations, and by problem the rows that have it."""
+    width = len(header)
+    places = [header.index(column) for column in (STEP, TIME, metric)]
+    places.append(header.index(COMPILE_TIME) if COMPILE_TIME in header else width)
+    evaluations: list[Evaluation] = []
+    problems: dict[str, list[int]] = {}
+    seen = {lines[0]: _HEADER_AGAIN}
+    row, latest = -1, (-math.inf, -math.inf)
+    for number, line in enumerate(lines[1:], 2):
+        if not line:
+            continue
+        row += 1
+        # Not pandas.read_csv: of a row of the wrong length it shifts or drops cells without saying
+        # which row it was.
+        cells = split(line)
+        if line in seen:
+            problem = seen[line]
+        elif len(cells) != width:
+            problem = _WRONG_LENGTH
+        else:
+            seen[line] = _REPEATED
+            cells.append("")  # the compile time of files without it
+            problem, (step, time, value, compile_time) = _numbers(line, cells, places)
+            if not problem:
+                evaluations.append((row, step, time, compile_time, value))
+                problem = _oddity(step, time, value, latest)
+                latest = (step, time)
+        if problem:
+            problems.setdefault(problem, []).append(number)
+    return evaluations, problems
+
+
+def _numbers(line: str, cells: list[str], places: list[int]) -> tuple[str, list[float]]:
+    """What is wrong with a row, and its numbers: step, time, value and compile time."""
+    # Python's float knows more numbers than csv files do: 1_000, and digits of other scripts.
+    if not line.isascii() or "_" in line:
+        cells = [cell if cell.isascii() and "_" not in cell else "not a number" for cell in cells]
     try:
-        step, time, compile_time, value = (float(cell or "nan") for cell in cells)
+        numbers = [float(cells[place] or "nan") for place in places]
     except ValueError:
-        return None, "a cell is not a number; row ignored"
-    if not (math.isfinite(step) and math.isfinite(time)):
-        return None, f"{STEP} or {TIME} is not finite; row ignored"
-    return (step, time, compile_time, value), ""
+        return _NO_NUMBER, [math.nan] * len(places)
+    if not (math.isfinite(numbers[0]) and math.isfinite(numbers[1])):
+        return _NOT_FINITE, numbers
+    return "" if numbers[1] > 0 else _NO_TIME, numbers
+
+
+def _oddity(step: float, time: float, value: float, latest: tuple[float, float]) -> str:
+    if step < latest[0] or time < latest[1]:
+        return _GOES_BACK
+    return "" if math.isfinite(value) else _NO_VALUE
+
+
+def _splitter(text: str) -> Callable[[str], list[str]]:
+    """Cells of one line. Line by line, as an unclosed quote would swallow all lines after it; with
+    the csv reader only where there is a quote, as splitting is ten times faster."""
+    if '"' not in text:
+        return lambda line: line.split(",")
+    return _quoted_cells
+
+
+def _quoted_cells(line: str) -> list[str]:
+    try:
+        return next(csv.reader([line]), [])
+    except csv.Error:  # a cell longer than csv.field_size_limit()
+        return line.split(",")

@@ -1,11 +1,12 @@
 """On what, with what and from which seed the runs were made: one row of text per trial."""
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
+from benchmark.errors import one_line
+from benchmark.scoring.findings import Findings
 from benchmark.scoring.logs import KEYS, Trial
 
 FACTS = [
@@ -27,7 +28,7 @@ def facts_of(trials: Sequence[Trial]) -> pd.DataFrame:
     rows = [
         {
             **{key: getattr(trial.where, key) for key in KEYS},
-            "hardware": _hardware(trial.meta),
+            "hardware": hardware_of(trial.meta),
             "system": _text(trial.meta.get("os_platform")),
             "python": _text(trial.meta.get("python_version")),
             "packages": _pairs(trial.meta.get("versions")),
@@ -43,16 +44,15 @@ def facts_of(trials: Sequence[Trial]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*KEYS, *FACTS])
 
 
-def warnings_about(trials: Sequence[Trial], facts: pd.DataFrame) -> list[str]:
-    """What to know before comparing the runs: unfinished or failed ones, mixed hardware."""
-    warnings = []
+def tell_of_runs(trials: Sequence[Trial], findings: Findings) -> None:
+    """What to know before comparing the runs: unfinished or failed ones, unmeasured targets."""
     # Only logs of the embedded runner have result.json; in others its absence says nothing.
     if any(trial.result for trial in trials):
         for trial in trials:
             if not trial.result:
-                warnings.append(f"{trial.where.name}: no result.json (running or interrupted)")
+                findings.note(f"{trial.where.name}: no result.json (running or interrupted)")
             elif trial.result.get("reason") == "error":
-                warnings.append(
+                findings.note(
                     f"{trial.where.name}: ended in an error: {trial.result.get('message')}"
                 )
     unmeasured = sorted(
@@ -63,25 +63,21 @@ def warnings_about(trials: Sequence[Trial], facts: pd.DataFrame) -> list[str]:
         }
     )
     if unmeasured:
-        warnings.append(
+        findings.note(
             f"{', '.join(unmeasured)}: the targets are placeholders that nobody has measured; "
             "times to them say nothing (scripts/set_targets.py measures)"
         )
-    hardware = Counter(name for name in facts["hardware"] if name)
-    if len(hardware) > 1:
-        listed = "; ".join(f"{name} ({count} runs)" for name, count in hardware.items())
-        warnings.append(f"different hardware in one pool, times do not compare: {listed}")
-    return warnings
 
 
-def _hardware(meta: dict[str, Any]) -> str:
+def hardware_of(meta: dict[str, Any]) -> str:
+    """What times depend on, "" where not logged."""
     if meta.get("gpu_model_name"):
-        return f"{meta.get('gpu_count', 1)} x {meta['gpu_model_name']}"
+        return _text(f"{meta.get('gpu_count', 1)} x {meta['gpu_model_name']}")
     if not meta.get("cpu_model_name"):
         return ""
     cores = meta.get("cpu_cores_used")
     used = f"{cores} of " if cores else ""
-    return f"{meta['cpu_model_name']}, {used}{meta.get('cpu_count', '?')} CPU cores"
+    return _text(f"{meta['cpu_model_name']}, {used}{meta.get('cpu_count', '?')} CPU cores")
 
 
 def _commit(meta: dict[str, Any]) -> str:
@@ -90,7 +86,7 @@ def _commit(meta: dict[str, Any]) -> str:
 
 
 def _text(value: Any) -> str:
-    return "" if value is None else str(value)
+    return "" if value is None else one_line(str(value))
 
 
 def _pairs(values: Any) -> str:

@@ -1,59 +1,83 @@
 """Scores a whole log tree: every submission's times, ratios and AlgoPerf benchmark score."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
 
+import numpy as np
 import pandas as pd
-from rich.console import Console
-from rich.progress import track
 
-from benchmark.errors import UserError
-from benchmark.scoring import profile
-from benchmark.scoring.evals import read_evals
-from benchmark.scoring.facts import facts_of, warnings_about
-from benchmark.scoring.logs import KEYS, Trial, read_trial
-from benchmark.scoring.selection import first_studies, most_studies, select_trials
-from benchmark.scoring.targets import Target, targets_from_file, targets_from_logs
-from benchmark.scoring.time_to_target import median_over_studies, study_results, trial_results
-
-ENTRY = ["submission", "workload"]
-T = TypeVar("T")
+from benchmark.scoring import profile, speedups
+from benchmark.scoring.differences import Difference, differences
+from benchmark.scoring.entries import Entry
+from benchmark.scoring.facts import facts_of
+from benchmark.scoring.findings import Findings
+from benchmark.scoring.logs import KEYS
+from benchmark.scoring.profile import Integral
+from benchmark.scoring.reading import Reading, read_in_mode
+from benchmark.scoring.targets import Pool, Target
+from benchmark.scoring.time_to_target import Mode
+from benchmark.scoring.tree import Selection, Tree, read_tree
 
 
 @dataclass(frozen=True)
 class Scores:
     """Everything a table or a report shows. Times are seconds of accumulated submission time.
 
+    mode, integral: how it was scored, see `time_to_target` and `profile.benchmark_scores`.
+    targets: by workload, the base workloads first, then the held-out ones; variants: by held-out
+        workload its base workload. The score is over the base workloads.
+    pool: where the workloads come from. num_studies: required of an entry.
     table: one row per (submission, workload), best score first. Columns `submission, workload,
-        framework, reached` (number of studies that met the target), `studies` (number required),
-        `steps_to_target, time_to_target` (median over studies, inf = not reached),
-        `ratio_to_<baseline>` for every asked-for baseline (NaN if the baseline is absent or did
-        not reach), `compile_time` (median over studies; of the trial that counts, up to the hit,
-        else to its end; NaN if not logged), `best_validation` (over all studies and trials),
-        `target` (value), `score` (of the submission, the same in all its rows).
+        framework, reached` (number of studies that met the target), `studies` (number required; in
+        mode official of those with logs), `steps_to_target, time_to_target` (median over studies,
+        inf = not reached, NaN = no logs, in mode official alone), `time_min, time_max` (over
+        studies), `compile_time` (median over studies; of the trial that counts, up to the hit, else
+        to its end; NaN if not logged), `best_validation, margin` (the best over all studies and
+        trials, and how far it is beyond the target, in the metric's unit: below 0 where missed),
+        `target` (value), `ratio_to_<baseline>` for every asked-for baseline (time divided by the
+        baseline's, NaN if that is absent or did not reach) with `low_to_...`, `high_to_...` (95 %
+        bootstrap interval over studies), `no_credit` (why the score gives none, "" where it does or
+        the workload is held out), `score` (of the submission, the same in all its rows).
     scores: AlgoPerf benchmark score by submission, best first; relative to the pool scored
-        together.
+        together. other_scores: those of the other mode, by the same integral.
+    differences: entries whose times differ between the modes.
+    speedups: see `speedups.speedups`.
     studies: one row per study, see `time_to_target.study_results`.
     profile: rho(tau), see `profile.performance_profile`.
     curves: one row per evaluation, see `evals.read_evals`, and `counts`: whether it is of the
         trial that counts in its study.
     facts: one row per trial, see `facts.facts_of`.
+    warnings: all that was found; left_out: those about what was not scored or is absent; mixed:
+        those about runs that do not compare (`allow_mixed`).
     """
 
     root: Path
+    mode: Mode
+    integral: Integral
+    pool: str
     targets: dict[str, Target]
+    variants: dict[str, str]
     baselines: tuple[str, ...]
     num_studies: int
     table: pd.DataFrame
     scores: dict[str, float]
+    other_scores: dict[str, float]
+    differences: tuple[Difference, ...]
+    speedups: pd.DataFrame
     studies: pd.DataFrame
     profile: pd.DataFrame
     curves: pd.DataFrame
     facts: pd.DataFrame
     warnings: tuple[str, ...]
+    left_out: tuple[str, ...]
+    mixed: tuple[str, ...]
+
+    @property
+    def base_targets(self) -> dict[str, Target]:
+        """Of the workloads that the score is over."""
+        return {name: self.targets[name] for name in self.targets if name not in self.variants}
 
     def by_workload(self, column: str) -> pd.DataFrame:
         """One column of `table` as (submissions x workloads), ordered as `scores`, `targets`."""
@@ -65,145 +89,118 @@ def score_tree(
     root: str | Path,
     *,
     targets: str | Path | None = None,
+    mode: Mode = "fastest",
+    integral: Integral | None = None,
+    self_tuning: bool | None = None,
     num_studies: int | None = None,
     num_trials: int | None = None,
     baselines: Sequence[str] = ("shampoo", "adamw"),
     submissions: Sequence[str] | None = None,
     workloads: Sequence[str] | None = None,
     framework: str | None = None,
+    allow_mixed: bool = False,
     progress: bool = False,
 ) -> Scores:
     """Scores the log tree `root` (layout: `logs`).
 
-    targets: a `workload_targets.json`; its base workloads are the pool's, logged or not. By default
-        targets and workloads are those that the logs themselves name.
-    num_studies: studies required of every entry, absent ones count as not reached; by default as
-        many as the entry with the most. Of more the first ones count. num_trials: only the first so
-        many trials of a study count.
+    targets: a version of AlgoPerf ("v0.5", "v0.6", "2026") or a `workload_targets.json`; its base
+        workloads are the pool's, logged or not. By default targets and workloads are those that the
+        logs themselves name.
+    mode, integral: see `time_to_target` and `profile.benchmark_scores`; by default the integral is
+        exact in mode fastest and grid100, the script's, in mode official.
+    self_tuning: whether by that ruleset: only trial 1 counts, and budgets are larger. None: as the
+        runs say.
+    num_studies: studies required of every entry, of more the first ones count; by default what the
+        version requires, else as many as the entry with the most has. num_trials: only the first so
+        many trials of a study count. In mode official all that is there counts by default.
     submissions, workloads, framework: score these only.
+    allow_mixed: score runs of different hardware, budgets or targets all the same.
     progress: whether to show a progress bar while reading, where stderr is a terminal.
 
-    Raises UserError (one line) if there is nothing to score or a name is unknown.
+    Raises UserError (one line) if there is nothing to score, a name is unknown or runs do not
+    compare.
     """
-    root = Path(root)
-    warnings: list[str] = []
-    folders = select_trials(root, submissions, workloads, framework)
-    trials = [
-        read_trial(folder, root, warnings)
-        for folder in _tracked(folders, "reading what the runs are", progress)
-    ]
-    trials = _without_smoke(trials, root, warnings)
-    folders = [trial.where for trial in trials]
-    names = sorted({folder.submission for folder in folders})
-    required = most_studies(folders) if num_studies is None else num_studies
-    counted = set(first_studies(folders, required, num_trials, warnings))
-    trials = [trial for trial in trials if trial.where in counted]
-
-    if targets is None:
-        pool = targets_from_logs(trials, warnings)
-    else:
-        pool = targets_from_file(Path(targets), trials, warnings)
-    by_name = {t.workload: t for t in pool if workloads is None or t.workload in workloads}
-    if not by_name:
-        raise UserError(f"{root}: no target for any workload found there; give --workload_targets")
-    trials = _with_target(trials, by_name, warnings)
-    if not trials:
-        raise UserError(f"{root}: no logs of {', '.join(by_name)}, the workloads of {targets}")
-    folders = [trial.where for trial in trials]
-
-    evals = read_evals(_tracked(folders, "reading evaluations", progress), by_name, root, warnings)
-    studies = study_results(trial_results(folders, evals))
-    table = _entries(names, by_name, studies, required)
-    times = table.pivot(index="submission", columns="workload", values="time_to_target")
-    ratios = profile.ratios_to_best(times)
-    scores = profile.benchmark_scores(ratios).sort_values(ascending=False, kind="stable").to_dict()
+    integral = integral or ("exact" if mode == "fastest" else "grid100")
+    findings = Findings()
+    chosen = Selection(
+        targets=targets,
+        mode=mode,
+        self_tuning=self_tuning,
+        num_studies=num_studies,
+        num_trials=num_trials,
+        submissions=submissions,
+        workloads=workloads,
+        framework=framework,
+        allow_mixed=allow_mixed,
+    )
+    tree = read_tree(Path(root), chosen, findings, progress)
+    fastest = read_in_mode(tree, "fastest", integral)
+    official = read_in_mode(tree, "official", integral)
+    shown, other = (fastest, official) if mode == "fastest" else (official, fastest)
     for name in baselines:
-        table[f"ratio_to_{name}"] = _ratios_to(name, times, table, warnings)
-    table["score"] = [scores[name] for name in table["submission"]]
-
-    facts = facts_of(trials)
+        if name not in tree.submissions:
+            findings.note(f"baseline {name}: no logs; time ratios to it are left out")
+    _tell_of_late_hits(shown.studies, tree.pool, findings)
+    order = shown.scores.index
+    medians = speedups.resampled_medians(shown.study_times)
+    pool = tree.pool
+    base = [name for name in pool.targets if name not in pool.variants]
     return Scores(
-        root=root,
-        targets=by_name,
+        root=Path(root),
+        mode=mode,
+        integral=integral,
+        pool=pool.name,
+        targets=dict(pool.targets),
+        variants=dict(pool.variants),
         baselines=tuple(baselines),
-        num_studies=required,
-        table=table.sort_values("score", ascending=False, kind="stable", ignore_index=True),
-        scores={str(name): float(score) for name, score in scores.items()},
-        studies=studies,
-        profile=profile.performance_profile(ratios.loc[list(scores)]),
-        curves=evals.merge(studies[KEYS].assign(counts=True), how="left", on=KEYS).fillna(
-            {"counts": False}
-        ),
-        facts=facts,
-        warnings=(*warnings, *warnings_about(trials, facts)),
+        num_studies=tree.num_studies,
+        table=_table(shown, medians, pool.targets, baselines),
+        scores=_plain(shown.scores),
+        other_scores=_plain(other.scores.reindex(order)),
+        differences=tuple(differences(fastest, official, tree.num_studies)),
+        speedups=speedups.speedups(shown.times.loc[order, base], medians, pool.targets, baselines),
+        studies=shown.studies,
+        profile=profile.performance_profile(shown.ratios.loc[order]),
+        curves=_curves(tree, shown),
+        facts=facts_of(tree.trials_in(mode)),
+        warnings=findings.texts,
+        left_out=findings.left_out,
+        mixed=tuple(tree.mixed),
     )
 
 
-def _without_smoke(trials: Sequence[Trial], root: Path, warnings: list[str]) -> list[Trial]:
-    """The trials at their workload's own batch sizes and splits."""
-    kept = []
-    for trial in trials:
-        size = trial.flags.get("smoke_batch_size")
-        if size is None:
-            kept.append(trial)
-        else:
-            warnings.append(f"{trial.where.name}: made with --smoke_batch_size={size}, left out")
-    if not kept:
-        raise UserError(f"{root}: all runs were made with --smoke_batch_size: nothing to score")
-    return kept
-
-
-def _tracked(items: Sequence[T], what: str, progress: bool) -> Iterable[T]:
-    console = Console(stderr=True)
-    shown = progress and console.is_terminal
-    return track(items, what, console=console, transient=True, disable=not shown)
-
-
-def _with_target(
-    trials: Sequence[Trial], targets: Mapping[str, Target], warnings: list[str]
-) -> list[Trial]:
-    """The trials of workloads that have a target; warns of workloads that lack one or the other."""
-    logged = {trial.where.workload for trial in trials}
-    for name in sorted(set(targets) - logged):
-        warnings.append(f"{name}: no logs; counts as not reached by anyone")
-    for name in sorted(logged - set(targets)):
-        warnings.append(f"{name}: no target; workload not scored")
-    return [trial for trial in trials if trial.where.workload in targets]
-
-
-def _entries(
-    names: Sequence[str], targets: Mapping[str, Target], studies: pd.DataFrame, required: int
-) -> pd.DataFrame:
-    by_entry: dict[Any, pd.DataFrame] = dict(iter(studies.groupby(ENTRY)))
-    none = studies.head(0)
-    rows = []
-    for name in names:
-        for workload, target in targets.items():
-            entry = by_entry.get((name, workload), none)
-            best = entry.sort_values("margin", ascending=False)["best"]
-            rows.append(
-                {
-                    "submission": name,
-                    "workload": workload,
-                    "framework": "".join(sorted(set(entry["framework"]))),
-                    "reached": sum(time < math.inf for time in entry["time"]),
-                    "studies": required,
-                    "steps_to_target": median_over_studies(list(entry["steps"]), required),
-                    "time_to_target": median_over_studies(list(entry["time"]), required),
-                    "compile_time": entry["compile_time"].median(),
-                    "best_validation": best.iloc[0] if len(best) else math.nan,
-                    "target": target.value,
-                }
+def _tell_of_late_hits(studies: pd.DataFrame, pool: Pool, findings: Findings) -> None:
+    for study in studies.to_dict("records"):
+        budget = pool.targets[study["workload"]].budget
+        if budget < study["time"] < math.inf:
+            findings.note(
+                f"{study['submission']}/study_{study['study']}, {study['workload']}: the target "
+                f"was met after the budget ({study['time']:.6g} of {budget:.6g} s), which counts: "
+                "the harness looks at the budget only when it evaluates"
             )
-    return pd.DataFrame(rows)
 
 
-def _ratios_to(
-    baseline: str, times: pd.DataFrame, table: pd.DataFrame, warnings: list[str]
-) -> list[float]:
-    if baseline not in times.index:
-        warnings.append(f"baseline {baseline}: no logs; time ratios to it are left out")
-        return [math.nan] * len(table)
-    ratios = profile.time_ratios(times, baseline).to_dict("index")
-    entries = zip(table["submission"], table["workload"], strict=True)
-    return [ratios[submission][workload] for submission, workload in entries]
+def _table(
+    reading: Reading,
+    medians: Mapping[Entry, np.ndarray],
+    targets: Mapping[str, Target],
+    baselines: Sequence[str],
+) -> pd.DataFrame:
+    """The entries with what comes of comparing them, best score first."""
+    table = speedups.with_ratios(reading.table, reading.times, medians, targets, baselines)
+    why = reading.no_credit.to_dict("index")
+    pairs = zip(table["submission"], table["workload"], strict=True)
+    table = table.assign(
+        no_credit=[why[submission].get(workload, "") for submission, workload in pairs],
+        score=[reading.scores[submission] for submission in table["submission"]],
+    )
+    return table.sort_values("score", ascending=False, kind="stable", ignore_index=True)
+
+
+def _curves(tree: Tree, reading: Reading) -> pd.DataFrame:
+    chosen = reading.studies[KEYS].assign(counts=True)
+    return tree.evals.merge(chosen, how="left", on=KEYS).fillna({"counts": False})
+
+
+def _plain(scores: pd.Series) -> dict[str, float]:
+    return {str(name): float(score) for name, score in scores.items()}

@@ -1,12 +1,14 @@
 """scripts/score.py as a user runs it."""
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
-from log_trees import gold, hits_at, race, trial_dir, write_trial
+from log_trees import META, gold, hits_at, race, trial_dir, write_trial
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -80,6 +82,111 @@ def test_targets_file(tmp_path: Path):
     assert json.loads((tmp_path / "scores.json").read_text())["scores"] == pytest.approx(wanted)
 
 
+def test_published_scores_of_v06(tmp_path: Path):
+    done = score(
+        f"--submission_directory={gold() / 'v06_external' / 'logs'}",
+        "--workload_targets=v0.6",
+        "--mode=fastest",
+        "--integral=grid100",
+        "--baselines=baseline",
+        f"--output_dir={tmp_path}",
+    )
+    assert done.returncode == 0, done.stderr
+    scores = json.loads((tmp_path / "scores.json").read_text())["scores"]
+    assert {name: f"{value:.4f}" for name, value in scores.items()} == {
+        "shampoo": "0.6244",
+        "baseline": "0.4590",
+    }
+
+
+@pytest.mark.parametrize(
+    ("flags", "mode", "integral", "time"),
+    [
+        ([], "fastest", "exact", 20.0),
+        (["--integral=grid100"], "fastest", "grid100", 20.0),
+        (["--mode=official"], "official", "grid100", 15.0),
+        (["--mode=official", "--integral=exact"], "official", "exact", 15.0),
+    ],
+)
+def test_modes_and_integrals(
+    tmp_path: Path, flags: list[str], mode: str, integral: str, time: float
+):
+    """Of asgo's three studies one is absent: infinite by the rules, dropped by the script."""
+    logs = race(tmp_path / "logs", {"asgo": [1, 2], "adamw": [3, 3, 3]})
+    done = score(f"--submission_directory={logs}", "--baselines=adamw", *flags)
+    assert done.returncode == 0, done.stderr
+    data = json.loads((logs / "report" / "scores.json").read_text())
+    assert (data["mode"], data["integral"]) == (mode, integral)
+    assert data["time_to_target_s"]["asgo"] == {"toy": time}
+
+
+def test_strict_ends_with_status_2_when_something_was_left_out(logs: Path):
+    assert score(f"--submission_directory={logs}", "--strict").returncode == 0
+    csv = trial_dir(logs, "asgo") / "eval_measurements.csv"
+    csv.write_text(csv.read_text() + "1,2\n")
+    done = score(f"--submission_directory={logs}", "--strict")
+    assert done.returncode == 2
+    first, last = done.stderr.splitlines()
+    assert "asgo/study_0/toy_jax/trial_1/eval_measurements.csv: row 10: wrong number" in first
+    assert last == "error: --strict: 1 thing was left out or absent, see the warnings"
+    # The rest is scored all the same.
+    assert json.loads((logs / "report" / "scores.json").read_text())["scores"]["asgo"] == 1.0
+    assert score(f"--submission_directory={logs}").returncode == 0
+
+
+def test_strict_is_content_with_what_is_only_worth_knowing(logs: Path):
+    (trial_dir(logs, "asgo") / "result.json").unlink()
+    done = score(f"--submission_directory={logs}", "--strict")
+    assert "no result.json" in done.stderr
+    assert done.returncode == 0
+
+
+def test_runs_that_do_not_compare_are_refused(logs: Path):
+    other = {**META, "cpu_model_name": "Another CPU"}
+    write_trial(trial_dir(logs, "asgo"), hits_at(1), meta=other)
+    done = score(f"--submission_directory={logs}")
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "different hardware: Imagined CPU @ 3.00GHz, 1 of 2 CPU cores (5 runs, of " in line
+    assert "Another CPU, 1 of 2 CPU cores (1 run, of asgo)" in line
+    assert not (logs / "report").exists()
+    done = score(f"--submission_directory={logs}", "--allow_mixed")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((logs / "report" / "scores.json").read_text())["mixed"]
+
+
+def test_the_self_tuning_ruleset_takes_one_trial_and_a_larger_budget(tmp_path: Path):
+    for trial, hit in ((1, 4), (2, 2)):
+        write_trial(trial_dir(tmp_path, "adamw", trial=trial), hits_at(hit))
+    done = score(f"--submission_directory={tmp_path}", "--self_tuning_ruleset")
+    assert done.returncode == 0, done.stderr
+    data = json.loads((tmp_path / "report" / "scores.json").read_text())
+    assert data["time_to_target_s"] == {"adamw": {"toy": 40.0}}
+    assert data["targets"]["toy"]["max_allowed_runtime_sec"] == 90.0
+
+
+def test_watch_until_ctrl_c_then_writes_the_report(logs: Path):
+    command = [sys.executable, str(REPOSITORY / "scripts" / "score.py"), "--watch=0.2"]
+    watching = subprocess.Popen(
+        [*command, f"--submission_directory={logs}"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert watching.stdout is not None
+    lines = iter(watching.stdout.readline, "")
+    first = next(line for line in lines if line.startswith("shampoo"))
+    write_trial(trial_dir(logs, "asgo", study=1), hits_at(1))
+    write_trial(trial_dir(logs, "shampoo", study=1), hits_at(1))
+    second = next(line for line in lines if line.startswith("shampoo"))
+    assert first != second
+    time.sleep(0.3)
+    watching.send_signal(signal.SIGINT)
+    rest, errors = watching.communicate(timeout=60)
+    assert watching.returncode == 0, errors
+    assert rest.splitlines()[-1].startswith(f"Report: {logs}/report/report.html")
+
+
 def test_many_warnings_are_summed_up(tmp_path: Path):
     for study in range(13):
         write_trial(trial_dir(tmp_path, "a", study=study), hits_at(1))
@@ -117,6 +224,10 @@ def test_many_warnings_are_summed_up(tmp_path: Path):
             "--exclude_submissions leaves no submission to score",
         ),
         (["--submission_directory={logs}", "--workload_targets=/nope.json"], "/nope.json: No such"),
+        (["--submission_directory={logs}", "--workload_targets=v0.7"], "one of v0.5, v0.6, 2026"),
+        (["--submission_directory={logs}", "--mode=quickest"], "<fastest|official>"),
+        (["--submission_directory={logs}", "--integral=rough"], "<exact|grid100>"),
+        (["--submission_directory={logs}", "--watch=0"], "--watch=0"),
     ],
 )
 def test_bad_input_is_one_line_and_status_2(
@@ -139,5 +250,5 @@ def test_help_starts_with_what_it_does_and_an_example():
     lines = [line for line in done.stdout.splitlines() if line]
     assert lines[0].startswith("Score a tree of logs by time to target: ")
     assert lines[1].startswith("Example: python scripts/score.py --submission_directory=")
-    for flag in ("workload_targets", "num_studies", "num_trials", "baselines", "output_dir"):
-        assert f"--{flag}" in done.stdout
+    for flag in ("workload_targets", "mode", "integral", "strict", "watch", "output_dir"):
+        assert flag in done.stdout

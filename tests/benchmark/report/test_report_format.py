@@ -1,11 +1,10 @@
-"""Numbers as people read them, and one look per submission."""
+"""Numbers as people read them."""
 
 import math
 
 import pytest
 
 from benchmark.report import format as fmt
-from benchmark.report.style import COLOURS, looks
 
 
 @pytest.mark.parametrize(
@@ -61,35 +60,66 @@ def test_score():
     assert fmt.score(0.62388) == "0.6239"
 
 
-def test_a_look_does_not_depend_on_the_order():
-    assert looks(["b", "a", "c"]) == looks(["c", "b", "a"])
+@pytest.mark.parametrize(
+    ("low", "high", "text"),
+    [
+        (30.0, 50.0, "30.0 to 50.0"),
+        (30.0, math.inf, "30.0 to never"),
+        (math.inf, math.inf, "-"),
+        (math.nan, math.nan, "-"),
+    ],
+)
+def test_seconds_range(low: float, high: float, text: str):
+    assert fmt.seconds_range(low, high) == text
 
 
-def test_looks_differ_in_colour_and_in_black_and_white():
-    names = [f"s{i:03}" for i in range(140)]
-    found = list(looks(names).values())
-    assert len(set(found)) == 140
-    first = found[: len(COLOURS)]
-    assert len({look.colour for look in first}) == len(first)
-    grey = [(look.dashes, look.marker) for look in found[:20]]
-    assert len(set(grey)) == 20
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ((0.75, 0.7, 0.8), "0.75 (0.70 to 0.80)"),
+        ((0.75, math.nan, math.nan), "0.75"),
+        ((math.inf, 1.2, 2.0), "-"),
+        ((math.nan, 1.2, 2.0), "-"),
+    ],
+)
+def test_with_interval(values: tuple[float, float, float], text: str):
+    assert fmt.with_interval(*values) == text
 
 
-def contrast_to_white(colour: str) -> float:
-    """WCAG's contrast ratio."""
-    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
-    luminance = sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
-    return 1.05 / (luminance + 0.05)
+@pytest.mark.parametrize(
+    ("part", "text"),
+    [
+        (0.0004, "0.04 %"),
+        (0.00134, "0.13 %"),
+        (0.0412, "4.1 %"),
+        (0.996, "100 %"),
+        (1.5, "150 %"),
+    ],
+)
+def test_percent(part: float, text: str):
+    assert fmt.percent(part) == text
 
 
-def test_lines_stand_out_from_white():
-    assert min(map(contrast_to_white, COLOURS)) > 2
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.00134, "0.0013"), (0.82, "0.82"), (12.34, "12"), (math.nan, "-")]
+)
+def test_difference(value: float, text: str):
+    assert fmt.difference(value) == text
 
 
-def test_line_patterns_for_svg_and_matplotlib():
-    solid, dashed = (look for look in list(looks("ab").values()))
-    assert solid.dasharray(2) == "none"
-    assert solid.linestyle == (0, None)
-    assert dashed.dasharray(2) == "10 3"
-    assert dashed.linestyle == (0, (5.0, 1.5))
+def test_exact():
+    assert fmt.exact(0.0889097123) == "0.0889097"
+    assert fmt.exact(math.nan) == "-"
+
+
+def test_counted():
+    assert fmt.counted(1, "study", "studies") == "1 study"
+    assert fmt.counted(14000, "run") == "14,000 runs"
+
+
+@pytest.mark.parametrize(
+    ("numbers", "text"),
+    [([], ""), ([3], "3"), ([2, 0, 1, 1], "0 to 2"), ([0, 1, 5, 7, 8], "0 to 1, 5, 7 to 8")],
+)
+def test_runs_of_numbers(numbers: list[int], text: str):
+    assert fmt.runs_of_numbers(numbers) == text

@@ -4,52 +4,65 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from log_trees import BUDGET, META, TARGET, hits_at, race, realistic_race, trial_dir, write_trial
+from log_trees import BUDGET, META, TARGET, hits_at, race, trial_dir, write_trial
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmark.report import plots
-from benchmark.report.style import looks
+from benchmark.report.style import COLOURS, looks
 from benchmark.scoring import Scores, score_tree
 
 
 def labels(figure: Figure) -> list[str]:
-    (legend,) = figure.legends
-    return [text.get_text() for text in legend.get_texts()]
+    """Of the legend."""
+    return [text.get_text() for text in figure.texts]
 
 
 def curves(scores: Scores, workload: str = "toy", against: plots.Against = "time") -> Figure:
-    return plots.learning_curves(scores, workload, against, looks(scores.scores))
+    drawn = plots.curves(scores)[workload]
+    return plots.learning_curves(scores, drawn, workload, against, looks(list(scores.scores)))
 
 
-def lines(figure: Figure) -> list:
-    """Curves with data, without hit markers."""
+def studies(figure: Figure, colour: str) -> list[list[tuple[float, float]]]:
+    """The points of every curve in a colour."""
     (axes,) = figure.axes
-    return [line for line in axes.lines if len(line.get_xdata()) > 2]
+    found: list[list[tuple[float, float]]] = []
+    for line in axes.lines:
+        x, y = (np.asarray(data, float) for data in line.get_data())
+        if line.get_color() == colour and line.get_linestyle() != "None":
+            gaps = np.flatnonzero(np.isnan(x))
+            parts = zip(np.split(x, gaps), np.split(y, gaps), strict=True)
+            kept = [(a[np.isfinite(a)], b[np.isfinite(a)]) for a, b in parts]
+            found += [list(zip(*map(np.ndarray.tolist, pair), strict=True)) for pair in kept]
+    return [points for points in found if points]
 
 
 def hits(figure: Figure) -> list[tuple[float, float]]:
+    """Where studies first meet the target, best submission last."""
     (axes,) = figure.axes
     marked = [line for line in axes.lines if line.get_markeredgecolor() == "black"]
-    return [(*line.get_xdata(), *line.get_ydata()) for line in marked]
+    return [point for line in marked for point in zip(*line.get_data(), strict=True)]
+
+
+def points(values: list[float], period: float = 10.0) -> list[tuple[float, float]]:
+    return [(period * i, value) for i, value in enumerate(values, 1)]
 
 
 def test_every_study_is_drawn_in_its_submissions_look(tmp_path: Path):
     scores = score_tree(race(tmp_path, {"a": [2, 3], "b": [4, 99]}), baselines=())
     figure = curves(scores)
-    look = looks(scores.scores)
-    drawn = [line.get_color() for line in lines(figure)]
-    assert drawn == [look["a"].colour] * 2 + [look["b"].colour] * 2
+    look = looks(list(scores.scores))
+    assert studies(figure, look["a"].colour) == [points(hits_at(2)), points(hits_at(3))]
+    assert studies(figure, look["b"].colour) == [points(hits_at(4)), points(hits_at(99))]
     assert labels(figure) == ["a", "b", f"target ≥ {TARGET}", "budget 60 s"]
-    assert lines(figure)[0].get_ydata().tolist() == hits_at(2)
-    assert hits(figure) == [(20.0, TARGET), (30.0, TARGET), (40.0, TARGET), ()]
+    assert hits(figure) == [(40.0, TARGET), (20.0, TARGET), (30.0, TARGET)]
 
 
 def test_only_the_trial_that_counts_is_drawn(tmp_path: Path):
     write_trial(trial_dir(tmp_path, "a", trial=1), hits_at(5))
     write_trial(trial_dir(tmp_path, "a", trial=2), hits_at(2))
     figure = curves(score_tree(tmp_path, baselines=()), against="step")
-    assert [line.get_ydata().tolist() for line in lines(figure)] == [hits_at(2)]
+    assert studies(figure, COLOURS[0]) == [points(hits_at(2), 100.0)]
     assert hits(figure) == [(200.0, TARGET)]
 
 
@@ -94,7 +107,8 @@ def test_units_of_time(tmp_path: Path, period: float, label: str, end: float):
     write_trial(trial_dir(tmp_path, "a"), hits_at(2), period=period)
     figure = curves(score_tree(tmp_path, baselines=()))
     assert figure.axes[0].get_xlabel() == label
-    assert lines(figure)[0].get_xdata()[-1] == pytest.approx(end)
+    (study,) = studies(figure, COLOURS[0])
+    assert study[-1][0] == pytest.approx(end)
 
 
 def test_far_off_values_do_not_squeeze_the_race(tmp_path: Path):
@@ -135,7 +149,8 @@ def test_losses_over_a_wide_range_have_a_logarithmic_axis(tmp_path: Path):
 def test_values_that_are_not_finite_are_left_out(tmp_path: Path):
     write_trial(trial_dir(tmp_path, "a"), [0.1, "nan", "inf", 0.3, 0.5, 0.8])
     figure = curves(score_tree(tmp_path, baselines=()))
-    assert lines(figure)[0].get_ydata().tolist() == [0.1, 0.3, 0.5, 0.8]
+    (study,) = studies(figure, COLOURS[0])
+    assert [value for _, value in study] == [0.1, 0.3, 0.5, 0.8]
     assert np.isfinite(figure.axes[0].get_ylim()).all()
 
 
@@ -143,36 +158,12 @@ def test_the_profile(tmp_path: Path):
     for workload, hits in (("one", {"a": [1], "b": [2]}), ("two", {"a": [3], "b": [1]})):
         race(tmp_path, hits, workload)
     scores = score_tree(tmp_path, baselines=())
-    figure = plots.performance_profile(scores, looks(scores.scores))
-    drawn = {line.get_label(): line for line in figure.axes[0].lines}
-    assert list(drawn) == ["b (0.8333)", "a (0.6667)"]
-    assert drawn["b (0.8333)"].get_xdata().tolist() == [1.0, 2.0, 3.0, 4.0]
-    assert drawn["b (0.8333)"].get_ydata().tolist() == [0.5, 1.0, 1.0, 1.0]
-    assert drawn["a (0.6667)"].get_ydata().tolist() == [0.5, 0.5, 1.0, 1.0]
-    assert {line.get_drawstyle() for line in drawn.values()} == {"steps-post"}
-    assert labels(figure) == list(drawn)
-
-
-def test_legends_lie_below_the_axes(tmp_path: Path):
-    scores = score_tree(realistic_race(tmp_path))
-    look = looks(scores.scores)
-    for figure in (
-        curves(scores, "ogbg_small"),
-        curves(scores, "ogbg_small", "step"),
-        plots.performance_profile(scores, look),
-    ):
-        figure.draw_without_rendering()
-        (legend,) = figure.legends
-        (axes,) = figure.axes
-        box = legend.get_window_extent()
-        assert box.y1 <= axes.xaxis.label.get_window_extent().y0
-        assert 0 <= box.x0 < box.x1 <= figure.bbox.x1
-
-
-def test_long_names_get_one_column_in_the_legend(tmp_path: Path):
-    name = "a_submission_whose_name_is_long_indeed_and_longer"
-    scores = score_tree(race(tmp_path, {name: [1], "b": [2]}), baselines=())
-    figure = curves(scores)
-    figure.draw_without_rendering()
-    box = figure.legends[0].get_window_extent()
-    assert 0 <= box.x0 < box.x1 <= figure.bbox.x1
+    look = looks(list(scores.scores))
+    figure = plots.performance_profile(scores, look)
+    b, a = figure.axes[0].lines
+    assert (b.get_color(), a.get_color()) == (look["b"].colour, look["a"].colour)
+    assert list(b.get_xdata()) == [1.0, 2.0, 3.0, 4.0]
+    assert list(b.get_ydata()) == [0.5, 1.0, 1.0, 1.0]
+    assert list(a.get_ydata()) == [0.5, 0.5, 1.0, 1.0]
+    assert (a.get_drawstyle(), b.get_drawstyle()) == ("steps-post", "steps-post")
+    assert labels(figure) == ["b (0.8333)", "a (0.6667)"]

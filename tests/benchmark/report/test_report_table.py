@@ -4,11 +4,12 @@ import io
 from pathlib import Path
 
 import pytest
-from log_trees import gold, hits_at, race, realistic_race, trial_dir, write_trial
+from log_trees import META, gold, hits_at, race, realistic_race, trial_dir, write_trial
 from rich.console import Console
 
 from benchmark.report import print_table
-from benchmark.report.table import columns, groups
+from benchmark.report.entries import columns, groups
+from benchmark.report.table import MOST_ROWS
 from benchmark.scoring import Scores, score_tree
 
 
@@ -72,6 +73,22 @@ def test_columns_with_nothing_to_tell_are_left_out(tmp_path: Path):
     assert "compile s" not in names
 
 
+def test_the_reports_columns_tell_the_spread_over_studies(tmp_path: Path):
+    race(tmp_path, {"adamw": [4, 4, 5], "asgo": [99, 2, 1], "never": [99, 99, 2]})
+    shown = {column.name: column.cells for column in columns(score_tree(tmp_path), spread=True)}
+    assert shown["fastest to slowest s"] == ["10.0 to never", "40.0 to 50.0", "20.0 to never"]
+    assert shown["time / adamw"][1] == "1.00 (1.00 to 1.00)"
+    assert shown["no credit"] == ["", "", "not reached"]
+    assert "AlgoPerf score" not in shown
+
+
+def test_one_study_has_no_spread(tmp_path: Path):
+    scores = score_tree(race(tmp_path, {"adamw": [4]}))
+    shown = {column.name: column.cells for column in columns(scores, spread=True)}
+    assert "fastest to slowest s" not in shown
+    assert shown["time / adamw"] == ["1.00"]
+
+
 def test_every_number_column_is_explained(tmp_path: Path):
     for column in columns(score_tree(realistic_race(tmp_path))):
         assert bool(column.meaning) == column.numeric
@@ -103,13 +120,80 @@ def test_names_are_folded_never_cut_and_numbers_stay_whole(tmp_path: Path):
     assert (names, workloads) == (name, workload)
 
 
-def test_the_official_logs_fit_into_100_columns_unfolded():
-    scores = score_tree(gold() / "a100_self" / "logs", baselines=("nadamw_baselinev05",))
+def test_official_logs_fit_into_100_columns_unfolded():
+    names = ("schedule_free_adamw_v2", "ademamix", "nadamw_baselinev05", "nadamw")
+    root = gold() / "a100_self" / "logs"
+    scores = score_tree(root, baselines=("nadamw_baselinev05",), submissions=names)
     lines = printed(scores)
     assert max(map(len, lines)) <= 100
     (line,) = [line for line in lines if line.startswith("schedule_free_adamw_v2")]
     assert line.split()[:5] == ["schedule_free_adamw_v2", "criteo1tb", "3", "of", "3"]
-    assert sum(" librispeech_conformer " in line for line in lines) == 6
+    assert sum(" librispeech_conformer " in line for line in lines) == len(names)
+
+
+def large_race(root: Path, submissions: int = MOST_ROWS + 1) -> Path:
+    """More entries than are printed; the n-th meets the target at the n-th evaluation."""
+    for i in range(submissions):
+        values = hits_at(i + 1, of=submissions + 1)
+        write_trial(trial_dir(root, f"submission_number_{i:02}"), values)
+    return root
+
+
+def test_of_many_entries_the_leaderboard_is_printed(tmp_path: Path):
+    baselines = ("submission_number_01", "submission_number_03")
+    lines = printed(score_tree(large_race(tmp_path), baselines=baselines))
+    assert max(map(len, lines)) <= 100
+    (third,) = [line for line in lines if "submission_number_02" in line]
+    # 30 s against 20 s and 40 s.
+    assert third.split() == [
+        *("3", "submission_number_02", "0.3333", "1"),
+        *("0.67", "(0.67-0.67)", "0.67", "(1)", "1.33", "(1.33-1.33)", "1.33", "(1)"),
+    ]
+    assert sum("submission_number_" in line for line in lines) >= MOST_ROWS + 1
+    assert f"All {MOST_ROWS + 1} times to target are in the report." in lines
+
+
+def test_of_as_many_entries_as_fit_every_one_is_printed(tmp_path: Path):
+    lines = printed(score_tree(large_race(tmp_path, MOST_ROWS), baselines=()))
+    assert lines[0].split()[:2] == ["submission", "workload"]
+    assert not any("in the report" in line for line in lines)
+
+
+@pytest.mark.parametrize("count", [0, 1, 5])
+def test_the_leaderboard_fits_with_any_number_of_baselines(tmp_path: Path, count: int):
+    baselines = [f"submission_number_{i:02}" for i in range(count)]
+    lines = printed(score_tree(large_race(tmp_path), baselines=baselines))
+    assert max(map(len, lines)) <= 100
+    assert ("Speed-up: geometric mean" in " ".join(lines)) == (count > 0)
+
+
+def differing(root: Path, submissions: int) -> Scores:
+    """Of each the script takes the trial with the lower row, which is the slower one."""
+    for i in range(submissions):
+        write_trial(trial_dir(root, f"s{i}", trial=1), hits_at(2), period=30.0)
+        write_trial(trial_dir(root, f"s{i}", trial=2), hits_at(3), period=10.0)
+    return score_tree(root, baselines=())
+
+
+def test_entries_that_differ_between_the_modes_are_counted(tmp_path: Path):
+    text = "\n".join(printed(differing(tmp_path, 4)))
+    assert "4 entries differ between the rules and the official script: see the report" in text
+    assert "s0, toy: 30 s by the rules" in text
+    assert "s1, toy: 30 s by the rules" in text
+    assert "s2, toy: " not in text
+
+
+def test_one_entry_that_differs(tmp_path: Path):
+    text = "\n".join(printed(differing(tmp_path, 1)))
+    assert "1 entry differs between the rules and the official script: see the report" in text
+
+
+def test_mixed_runs_are_marked(tmp_path: Path):
+    race(tmp_path, {"a": [1]})
+    other = {**META, "cpu_model_name": "Another CPU"}
+    write_trial(trial_dir(tmp_path, "b"), hits_at(1), meta=other)
+    text = " ".join(printed(score_tree(tmp_path, baselines=(), allow_mixed=True)))
+    assert "MIXED, times do not compare: different hardware: Another CPU" in text
 
 
 def test_without_a_terminal_the_table_is_100_wide(
