@@ -34,8 +34,10 @@ def ratio(value: float) -> str:
 
 
 def with_interval(value: float, low: float, high: float) -> str:
-    """A ratio and its interval, `0.75 (0.70 to 0.80)`; the interval is left out if unknown."""
-    if not (math.isfinite(value) and math.isfinite(low) and math.isfinite(high)):
+    """A ratio and its interval, `0.75 (0.70 to 0.80)`, which is left out if it is unknown or a
+    point: of one study, or of a submission beside itself."""
+    known = math.isfinite(value) and math.isfinite(low) and math.isfinite(high)
+    if not known or math.isclose(low, high):
         return ratio(value)
     return f"{value:.2f} ({low:.2f} to {high:.2f})"
 

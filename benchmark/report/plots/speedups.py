@@ -66,7 +66,8 @@ def speedups(scores: Scores, baseline: str, looks: Mapping[str, Look]) -> Figure
         markerfacecolor="white",
         linestyle="none",
     )
-    entries = [(everything, "all workloads, 95 % interval"), (both, "workloads both reach")]
+    spread = ", 95 % interval" if scores.num_studies > 1 else ""
+    entries = [(everything, f"all workloads{spread}"), (both, "workloads both reach")]
     rows.finish(figure, axes, f"Speed-up over {baseline}", entries)
     return figure
 

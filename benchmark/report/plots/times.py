@@ -50,13 +50,14 @@ def times(scores: Scores, workload: str, looks: Mapping[str, Look]) -> Figure | 
             sum(entries[name][column] for name in group) for column in ("reached", "studies")
         )
         beside.append(f"{count} of {required}")
-    medians = [entries[name]["time_to_target"] / unit for name in coloured]
-    axes.plot(medians, range(len(coloured)), zorder=1.8, **BAR)
+    dot = Line2D([], [], linestyle="none", marker="o", color=frame.GREY, markersize=5)
+    legend = [(dot, "one study")]
+    if scores.num_studies > 1:
+        medians = [entries[name]["time_to_target"] / unit for name in coloured]
+        axes.plot(medians, range(len(coloured)), zorder=1.8, **BAR)
+        legend.append((Line2D([], [], **{**BAR, "markersize": 9}), "median"))
     axes.set_xlabel(label)
     frame.plain_numbers(axes.xaxis)
-    dot = Line2D([], [], linestyle="none", marker="o", color=frame.GREY, markersize=5)
-    bar = Line2D([], [], **{**BAR, "markersize": 9})
-    legend = [(dot, "one study"), (bar, "median")]
     legend += frame.draw_budget(axes, scores.targets[workload].budget, unit)
     rows.finish(figure, axes, f"{workload}: time to target", legend, beside=beside)
     return figure
@@ -64,10 +65,10 @@ def times(scores: Scores, workload: str, looks: Mapping[str, Look]) -> Figure | 
 
 def _draw(axes: Axes, row: int, reached: pd.DataFrame, unit: float, look: Look) -> None:
     studies = reached["study"].to_numpy()
-    last = max([1, *studies])
+    last = max([0, *studies])
     axes.plot(
         reached["time"].to_numpy() / unit,
-        row + 2 * SPREAD * (studies / last - 0.5),
+        row + 2 * SPREAD * (studies / last - 0.5 if last else studies),
         linestyle="none",
         marker=look.marker,
         markersize=6.5,

@@ -205,7 +205,7 @@ def test_where_the_modes_differ_it_says_so_and_why(tmp_path: Path):
     scores = score_tree(tmp_path, baselines=())
     text = page_of(scores)
     assert "5 entries have another time by AlgoPerf's" in Page(text).words
-    items = listed(text, 'id="differences"', 'id="entries"')
+    items = listed(text, 'id="differences"', 'id="hardware"')
     assert len(items) == 5
     assert items[0].startswith("slow0, toy: 30 s by the rules (--mode=fastest), 60 s by the offic")
     assert "the script takes the trial that meets the target at the lowest row" in items[0]

@@ -55,9 +55,18 @@ def test_dots_lie_in_their_row(tmp_path: Path):
 
 
 def test_the_budget_is_a_line_in_the_times(tmp_path: Path):
-    figure = times(score_tree(race(tmp_path, {"a": [5]}), baselines=()))
+    figure = times(score_tree(race(tmp_path, {"a": [5, 5]}), baselines=()))
     assert [list(line.get_xdata()) for line in figure.axes[0].lines][-1] == [60.0, 60.0]
     assert [text.get_text() for text in figure.texts] == ["one study", "median", "budget 60 s"]
+
+
+def test_one_study_has_no_median_and_lies_in_the_middle(tmp_path: Path):
+    figure = times(score_tree(race(tmp_path, {"a": [5], "b": [3]}), baselines=()))
+    (axes,) = figure.axes
+    assert [text.get_text() for text in figure.texts] == ["one study", "budget 60 s"]
+    assert not any(line.get_marker() == "|" for line in axes.lines)
+    heights = [list(line.get_ydata()) for line in axes.lines[:2]]
+    assert sorted(heights) == [[0.0], [1.0]]
 
 
 def test_no_dot_no_plot(tmp_path: Path):
