@@ -2,7 +2,13 @@
 and LaTeX, its numbers as JSON and CSV."""
 
 import json
-from collections.abc import Callable, Mapping
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +27,8 @@ from benchmark.report.style import Look, looks
 from benchmark.scoring import Scores
 
 PLOTS = "plots"
+# From so many on it pays to draw them in two processes.
+MANY = 12
 
 
 @dataclass(frozen=True)
@@ -46,16 +54,13 @@ def write_report(scores: Scores, output_dir: str | Path, *, progress: bool = Fal
     try:
         (output_dir / PLOTS).mkdir(parents=True, exist_ok=True)
         drawn, files = [], []
-        console = Console(stderr=True)
-        shown = progress and console.is_terminal
         planned = _plots(scores, look)
-        for plot in track(planned, "drawing", console=console, transient=True, disable=not shown):
-            if figure := plot.draw():
-                svg = plots.svg(figure)
-                drawn.append(Plot(plot.title, plot.workload, svg))
-                for kind, content in (("svg", svg), ("png", plots.png(figure))):
-                    files.append(output_dir / PLOTS / f"{plot.name}.{kind}")
-                    write_bytes(files[-1], content)
+        for plot, images in zip(planned, _images(planned, progress), strict=True):
+            if images:
+                drawn.append(Plot(plot.title, plot.workload, images["svg"]))
+            for kind, content in images.items():
+                files.append(output_dir / PLOTS / f"{plot.name}.{kind}")
+                write_bytes(files[-1], content)
         texts = {
             output_dir / "report.html": render(scores, drawn, look),
             output_dir / "scores.json": json.dumps(as_json(scores), indent=2) + "\n",
@@ -68,6 +73,58 @@ def write_report(scores: Scores, output_dir: str | Path, *, progress: bool = Fal
         return [*texts, *files]
     except OSError as error:
         raise UserError(f"{output_dir}: cannot write the report: {error.strerror}") from error
+
+
+def _images(planned: Sequence[Planned], progress: bool) -> Iterator[dict[str, bytes]]:
+    """The bytes of each plot's files by their ending, none if there is nothing to draw.
+
+    Of many plots two processes draw half each, which fork from this one: the scores need not be
+    copied. (On other systems than Linux forking is not safe.)
+    """
+    console = Console(stderr=True)
+    shown = progress and console.is_terminal
+    with ExitStack() as stack:
+        if len(planned) >= MANY and sys.platform == "linux":
+            context = multiprocessing.get_context("fork")
+            pool = stack.enter_context(context.Pool(2, _remember, (planned,)))
+            images = pool.imap(_image, range(len(planned)))
+        else:
+            images = map(_draw, planned)
+        yield from track(
+            images,
+            "drawing",
+            total=len(planned),
+            console=console,
+            transient=True,
+            disable=not shown,
+        )
+
+
+_remembered: list[Planned] = []
+
+
+def _remember(planned: Sequence[Planned]) -> None:
+    """In a process that has been forked: Ctrl-C is for its parent, which ends it; with a parent
+    that is killed it ends by itself."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _remembered[:] = planned
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _image(number: int) -> dict[str, bytes]:
+    return _draw(_remembered[number])
+
+
+def _draw(plot: Planned) -> dict[str, bytes]:
+    figure = plot.draw()
+    return {"svg": plots.svg(figure), "png": plots.png(figure)} if figure else {}
 
 
 def _plots(scores: Scores, look: Mapping[str, Look]) -> list[Planned]:
