@@ -8,8 +8,8 @@ from rich.live import Live
 from rich.text import Text
 
 from benchmark.errors import UserError
-from benchmark.report import print_table
-from benchmark.report.format import metric, seconds, steps
+from benchmark.report import MOST_ROWS, print_table
+from benchmark.report.format import duration, metric, seconds, steps
 from benchmark.scoring import Scores
 
 LATEST_SHOWN = 6
@@ -68,7 +68,7 @@ def latest(scores: Scores, now: float) -> str:
         lines.append(
             (
                 age,
-                f"{name}: {age:.0f} s ago at step {steps(row['step'])}, "
+                f"{name}: {duration(age)} ago at step {steps(row['step'])}, "
                 f"{seconds(row['time'])}{budget} s, {target.metric} {metric(row['value'])} "
                 f"(target {target.goal})",
             )
@@ -78,8 +78,10 @@ def latest(scores: Scores, now: float) -> str:
 
 
 def _captured(scores: Scores, console: Console) -> Text:
+    # What does not fit on the screen nobody sees: then the leaderboard.
+    most_rows = console.height // 2 if console.is_terminal else MOST_ROWS
     with console.capture() as capture:
-        print_table(scores, console)
+        print_table(scores, console, most_rows)
     return Text.from_ansi(capture.get())
 
 

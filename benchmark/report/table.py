@@ -21,17 +21,17 @@ WIDE_BASELINES = 2
 INTERVAL_WIDTH = 16
 
 
-def print_table(scores: Scores, console: Console | None = None) -> None:
+def print_table(scores: Scores, console: Console | None = None, most_rows: int = MOST_ROWS) -> None:
     """Prints the table and the targets, best score first. Fits into 100 columns.
 
-    With more than MOST_ROWS entries it is the leaderboard only.
+    With more than `most_rows` entries it is the leaderboard only.
     """
     if console is None:
         console = Console()
         if not console.is_terminal:
             console = Console(width=WIDTH)
     lines = [*target_lines(scores), caveat(scores), mixed_line(scores), *differing_lines(scores)]
-    if len(scores.table) > MOST_ROWS:
+    if len(scores.table) > most_rows:
         console.print(_leaderboard(scores))
         lines = [*_leaderboard_lines(scores), *lines]
     else:

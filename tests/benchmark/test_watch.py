@@ -100,6 +100,13 @@ def test_in_a_terminal_the_table_stays_in_its_place(tmp_path: Path):
     assert told.index("Latest evaluations") < told.index("submission")
 
 
+def test_on_a_small_screen_the_leaderboard_is_shown(tmp_path: Path):
+    race(tmp_path, {f"s{i:02}": [1] for i in range(21)})
+    console, out = terminal(is_terminal=True)
+    run(tmp_path, console)
+    assert "All 21 times to target are in the report." in out.getvalue()
+
+
 def test_latest_evaluations_newest_first(tmp_path: Path):
     race(tmp_path, {"a": [1], "b": [2], "c": [9]})
     for name, age in (("a", 30), ("b", 10), ("c", 20)):
