@@ -83,21 +83,13 @@ def main() -> int:
     return _print(needs, HARDWARE[FLAGS.hardware])
 
 
-@functools.cache
 def tensors(workload: str, framework: str) -> Tensors:
     """Shapes and roles of a workload's parameters, as the submissions see them."""
-    from submissions.common.roles import role_of
+    from speed.tensors import llama, official
 
     if workload in SIZES:
-        found = SIZES[workload].model.tensors().values()
-        turn = -1 if framework == "pytorch" else 1
-        return tuple(
-            # flax lays kernels out as (inputs, outputs); embeddings are the same in both.
-            (shape if role in ("embedding", "vector") else shape[::turn], role)
-            for shape, role in found
-        )
-    rows = shapes.load(workload, framework)
-    return tuple((row.shape, role_of(row.type, row.is_output)) for row in rows)
+        return llama(SIZES[workload].model, framework)
+    return official(workload, framework)
 
 
 def need(optimizer: str, tensors: Tensors, framework: str, average: bool) -> Need:
