@@ -2,6 +2,9 @@
 
 from submissions.registry import OPTIMIZERS
 
+# Of every contender; parameters and gradients are normal with the deviation SCALE.
+LEARNING_RATE, WEIGHT_DECAY, SCALE = 1e-4, 0.1, 0.02
+
 # The one that times are divided by comes first.
 REFERENCES: dict[str, tuple[str, ...]] = {
     "pytorch": ("torch_adamw_fused", "torch_adamw_foreach", "torch_muon"),

@@ -10,10 +10,8 @@ import numpy as np
 import optax
 
 import matprec.jax
-from speed.contenders import refreshes
+from speed.contenders import LEARNING_RATE, SCALE, WEIGHT_DECAY, refreshes
 from speed.tensors import Tensor
-
-LEARNING_RATE, WEIGHT_DECAY = 1e-4, 0.1
 
 
 class Stepper:
@@ -21,11 +19,10 @@ class Stepper:
 
     def __init__(self, name: str, tensors: Sequence[Tensor], refresh_every: int) -> None:
         chance = np.random.default_rng(0)
-        scale = np.float32(0.02)
 
         def arrays() -> list[jax.Array]:
             return [
-                jnp.asarray(scale * chance.standard_normal(shape, np.float32))
+                jnp.asarray(np.float32(SCALE) * chance.standard_normal(shape, np.float32))
                 for shape, _ in tensors
             ]
 

@@ -6,11 +6,9 @@ from typing import Any
 import torch
 
 import matprec.torch
-from speed.contenders import refreshes
+from speed.contenders import LEARNING_RATE, SCALE, WEIGHT_DECAY, refreshes
 from speed.tensors import Tensor
 from submissions.registry import OPTIMIZERS
-
-LEARNING_RATE, WEIGHT_DECAY = 1e-4, 0.1
 
 
 class Stepper:
@@ -18,13 +16,12 @@ class Stepper:
 
     def __init__(self, name: str, tensors: Sequence[Tensor], refresh_every: int) -> None:
         chance = torch.Generator().manual_seed(0)
-        scale = 0.02
         self._parameters = [
-            torch.nn.Parameter(scale * torch.randn(shape, generator=chance)) for shape, _ in tensors
+            torch.nn.Parameter(SCALE * torch.randn(shape, generator=chance)) for shape, _ in tensors
         ]
         # Two, so that no step meets the gradient of the step before.
         self._gradients = [
-            [scale * torch.randn(shape, generator=chance) for shape, _ in tensors] for _ in range(2)
+            [SCALE * torch.randn(shape, generator=chance) for shape, _ in tensors] for _ in range(2)
         ]
         self._optimizer = _make(name, self._parameters, tensors, refresh_every)
 

@@ -73,7 +73,6 @@ def _resident() -> int:
 
 def set_threads(framework: str, threads: int) -> None:
     """Of this process, before the framework is imported."""
-    os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(threads)
     os.environ["JAX_PLATFORMS"] = "cpu"
     if framework == "jax":
         # XLA's own pool has as many threads as the process has cores.

@@ -98,7 +98,7 @@ def finish(
 def _legend(figure: Figure, entries: Sequence[Entry]) -> float:
     """Draws it at the bottom, in one column or two; its height in inches.
 
-    By hand: matplotlib's own takes a fifth of the time that a plot takes.
+    By hand: matplotlib's own takes a good part of the time that a plot takes.
     """
     room = POINTS * (WIDTH - 2 * LEGEND_EDGE) - LEGEND_TEXT
     texts = [fitted(label, room, LEGEND) for _, label in entries]
