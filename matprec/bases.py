@@ -113,7 +113,7 @@ def drop_rounding(
         other = xp.where(null, float("inf"), tolerance * xp.maximum(*lines))
         floor = xp.where(linalg.per_matrix(xp, fresh, floor), floor, other)
     floor = xp.where(linalg.per_matrix(xp, where, floor), floor, 0.0)
-    return xp.where(xp.abs(rotated) >= floor, rotated, 0.0)
+    return linalg.masked(xp, rotated, xp.abs(rotated) >= floor)
 
 
 def rounding(xp: Any, dtype: Any) -> float:

@@ -18,12 +18,13 @@ State = dict[str, Array]
 
 
 def average(xp: Any, old: Array, new: Array, beta: Any, t: Array) -> Array:
-    """b_t * old + (1 - b_t) * new. `beta = 1` means the running sum, old + new."""
+    """b_t * old + (1 - b_t) * new; consumes `old`. `beta = 1` means the running sum, old + new."""
     if linalg.is_static(beta) and beta == 1:
         return old + new
     weight = linalg.per_matrix(xp, new_weight(xp, beta, t), new)
-    mean = old + weight * (new - old)
-    return mean if linalg.is_static(beta) else xp.where(beta == 1, old + new, mean)
+    if linalg.is_static(beta):
+        return linalg.approach(xp, old, new, weight)
+    return xp.where(beta == 1, old + new, old + weight * (new - old))
 
 
 def corrected_decay(xp: Any, beta: Any, t: Array) -> Array:

@@ -32,7 +32,8 @@ ROLES = (
     "fused_qkv",
     "vector",
 )
-ELEMENTWISE_STACK_BYTES = 1 << 16  # beyond this, stacking rows costs copies and saves nothing
+# Stacking long rows costs copies and saves nothing.
+ELEMENTWISE_STACK_BYTES = 1 << 16
 TABLE_ROWS = 1_000_000  # a side this long is an embedding table's, whatever the tensor's role
 CPU_STACK_BYTES = 3 << 19  # 1.5 MB: larger stacks fall out of a core's cache
 
@@ -103,13 +104,27 @@ class Plan:
 
 
 @dataclasses.dataclass(frozen=True)
+class Part:
+    """Tensors of a plan, and stacks of theirs, that have nothing to do with the others.
+
+    Attributes:
+      tensors, stacks: their numbers in the whole plan.
+      plan: of these alone, its tensors numbered anew.
+    """
+
+    tensors: tuple[int, ...]
+    stacks: tuple[int, ...]
+    plan: Plan
+
+
+@dataclasses.dataclass(frozen=True)
 class Options:
     """What decides how tensors are laid out.
 
     Attributes:
       weight_layout: `in_out` (flax: kernels are (..., inputs, outputs)) or `out_in` (torch).
       max_dim: a matrix with both sides longer than this goes to the fallback.
-      stack_bytes: largest size of a stack in bytes; None for no limit.
+      stack_bytes: largest size of a stack in bytes; None for no limit, except on that of long rows.
       elementwise: no tensor is a matrix.
       precondition_head: whether the role `head` counts as a matrix.
       block_size: largest side of a block; None for whole matrices.
@@ -224,8 +239,10 @@ def make_plan(
             groups.setdefault((piece.shape, not matrix, decayed, key), []).append(piece)
     stacks = []
     for (size, elementwise, decayed, (itemsize, _)), pieces in groups.items():
-        limit = ELEMENTWISE_STACK_BYTES if elementwise else options.stack_bytes
-        room = len(pieces) if limit is None else limit // max(math.prod(size) * itemsize, 1)
+        limit, bytes_ = options.stack_bytes, max(math.prod(size) * itemsize, 1)
+        if elementwise and (limit is not None or bytes_ > ELEMENTWISE_STACK_BYTES // 2):
+            limit = ELEMENTWISE_STACK_BYTES
+        room = len(pieces) if limit is None else limit // bytes_
         stacks += [Stack(chunk, elementwise, decayed) for chunk in _chunks(pieces, max(room, 1))]
     return Plan(tuple(views), tuple(stacks))
 
@@ -267,13 +284,50 @@ def _chunks(pieces: list[Piece], room: int) -> Iterable[tuple[Piece, ...]]:
         yield tuple(pieces[start : start + room])
 
 
+def split(plan: Plan) -> list[Part]:
+    """The parts of a plan, as small as can be, in the order of their first stacks."""
+    joined: list[tuple[set[int], list[int]]] = []
+    for number, stack in enumerate(plan.stacks):
+        tensors, stacks = set(stack.owners), [number]
+        apart = [other for other in joined if tensors.isdisjoint(other[0])]
+        for other in joined:
+            if not tensors.isdisjoint(other[0]):
+                tensors, stacks = tensors | other[0], other[1] + stacks
+        joined = [*apart, (tensors, stacks)]
+    parts = [(tuple(sorted(tensors)), tuple(sorted(stacks))) for tensors, stacks in joined]
+    return [
+        Part(tensors, stacks, _sub_plan(plan, tensors, stacks))
+        for tensors, stacks in sorted(parts, key=operator.itemgetter(1))
+    ]
+
+
+def _sub_plan(plan: Plan, tensors: Sequence[int], stacks: Sequence[int]) -> Plan:
+    renumbered = {tensor: place for place, tensor in enumerate(tensors)}
+
+    def moved(stack: Stack) -> Stack:
+        pieces = (
+            dataclasses.replace(piece, tensor=renumbered[piece.tensor]) for piece in stack.pieces
+        )
+        return dataclasses.replace(stack, pieces=tuple(pieces))
+
+    return Plan(
+        tuple(plan.views[tensor] for tensor in tensors),
+        tuple(moved(plan.stacks[number]) for number in stacks),
+    )
+
+
 def gather(xp: Any, plan: Plan, tensors: Sequence[Array]) -> list[Array]:
-    """The stacks (B, m, n) of a plan, filled from tensors."""
+    """The stacks (B, m, n) of a plan, filled from tensors, which they may be views of."""
     matrices = [view.to_matrix(xp, x) for view, x in zip(plan.views, tensors, strict=True)]
     return [
-        xp.stack([matrices[piece.tensor][piece.slices] for piece in stack.pieces])
+        _stacked(xp, [matrices[piece.tensor][piece.slices] for piece in stack.pieces])
         for stack in plan.stacks
     ]
+
+
+def _stacked(xp: Any, matrices: list[Array]) -> Array:
+    # One alone is not copied where the framework has views.
+    return matrices[0][None] if len(matrices) == 1 else xp.stack(matrices)
 
 
 def finite(xp: Any, plan: Plan, stacks: Sequence[Array]) -> list[Array]:

@@ -2,16 +2,39 @@
 
 `xp` is the array namespace (`jax.numpy` or `array_api_compat.torch`) and is always passed in.
 Nothing here looks at array values from Python, so every function works under `jax.jit`.
+
+A namespace that does one of the functions marked `replaceable` better is a `Replacing` and has a
+method of that name: `matprec.torch.namespace`, for PyTorch runs operation by operation. What is
+written here is then the oracle of its tests.
 """
 
+import functools
 import math
 import numbers
+from collections.abc import Callable
 from typing import Any, Literal
 
 import array_api_compat
 
 Array = Any
 Side = Literal["left", "right"]
+
+
+class Replacing:
+    """Base of array namespaces with their own forms of functions marked `replaceable`."""
+
+
+def replaceable(function: Callable[..., Array]) -> Callable[..., Array]:
+    """`function(xp, ...)`, or the method of that name, without `xp`, of an `xp` that has it."""
+    name = function.__name__
+
+    @functools.wraps(function)
+    def call(xp: Any, *arguments: Any) -> Array:
+        if isinstance(xp, Replacing) and hasattr(type(xp), name):
+            return getattr(xp, name)(*arguments)
+        return function(xp, *arguments)
+
+    return call
 
 
 def is_static(value: Any) -> bool:
@@ -53,12 +76,12 @@ def multiply(xp: Any, preconditioner: Array, x: Array, side: Side) -> Array:
     return xp.matmul(preconditioner, x) if side == "left" else xp.matmul(x, preconditioner)
 
 
-def mode_gram(xp: Any, x: Array, axis: int) -> Array:
-    """Gram matrices (B, d, d) of the unfolding of a stack (B, d1, ..., dk) along `axis`, 1 to k."""
+def ema_mode_gram(xp: Any, old: Array, x: Array, axis: int, beta: Any) -> Array:
+    """`ema_gram` of the unfolding of a stack (B, d1, ..., dk) along `axis`, 1 to k."""
     if x.ndim == 3:
-        return gram(xp, x, "left" if axis == 1 else "right")
+        return ema_gram(xp, old, x, "left" if axis == 1 else "right", beta)
     moved = xp.moveaxis(x, axis, 1)
-    return gram(xp, xp.reshape(moved, (*moved.shape[:2], -1)), "left")
+    return ema_gram(xp, old, xp.reshape(moved, (*moved.shape[:2], -1)), "left", beta)
 
 
 def mode_product(xp: Any, preconditioner: Array, x: Array, axis: int) -> Array:
@@ -70,7 +93,8 @@ def mode_product(xp: Any, preconditioner: Array, x: Array, axis: int) -> Array:
     return xp.moveaxis(xp.reshape(product, moved.shape), 1, axis)
 
 
-def ema(xp: Any, old: Array, new: Array, beta: Any) -> Array:
+@replaceable
+def blend(xp: Any, old: Array, new: Array, beta: Any) -> Array:
     """beta * old + (1 - beta) * new. `beta = 1` means the running sum, old + new."""
     if is_static(beta):
         weight = 1.0 if beta == 1 else 1.0 - beta
@@ -79,20 +103,76 @@ def ema(xp: Any, old: Array, new: Array, beta: Any) -> Array:
     return beta * old + weight * new
 
 
-def debias(xp: Any, x: Array, beta: Any, t: Array) -> Array:
-    """x / (1 - beta^t) for a stack (B, m, n) and update counts t (B,); x itself for a running sum.
+@replaceable
+def ema(xp: Any, old: Array, new: Array, beta: Any) -> Array:
+    """`blend` that consumes `old`: its memory may be the result's."""
+    return blend(xp, old, new, beta)
 
-    1 - beta^t is taken as -expm1(t log beta), which in float32 keeps the digits that the plain
-    form loses at small t. `t` counts from 1; 0 (a matrix that has seen nothing) counts as 1.
+
+@replaceable
+def ema_squares(xp: Any, old: Array, x: Array, beta: Any) -> Array:
+    """`ema` of the squares of `x`, entry by entry; consumes `old`."""
+    return blend(xp, old, x * x, beta)
+
+
+@replaceable
+def ema_gram(xp: Any, old: Array, x: Array, side: Side, beta: Any) -> Array:
+    """`ema` of the Gram matrices of `x`, see `gram`; consumes `old`."""
+    return blend(xp, old, gram(xp, x, side), beta)
+
+
+@replaceable
+def approach(xp: Any, old: Array, new: Array, weight: Array) -> Array:
+    """old + weight * (new - old) with weights (B, 1, ..., 1); consumes `old`."""
+    return old + weight * (new - old)
+
+
+@replaceable
+def choose(xp: Any, flags: Array, new: Any, old: Any) -> Array:
+    """Whole matrices: `new` (B, ...) where `flags` (B,), else `old`. One of them may be a number;
+    where all flags are alike, the result may be the other one itself."""
+    return xp.where(per_matrix(xp, flags, new if hasattr(new, "ndim") else old), new, old)
+
+
+@replaceable
+def masked(xp: Any, x: Array, keep: Array) -> Array:
+    """Finite `x` where `keep`, booleans of a shape that broadcasts to its own, else 0."""
+    return xp.where(keep, x, 0.0)
+
+
+@replaceable
+def take_rows(xp: Any, x: Array, order: Array) -> Array:
+    """The rows of a stack (B, d, n) in the order of the numbers (B, d)."""
+    return xp.take_along_axis(x, order[:, :, None], axis=-2)
+
+
+@replaceable
+def quotient(xp: Any, x: Array, y: Array, scale: Array, eps: Any) -> Array:
+    """x / (sqrt(y / scale) + eps) for stacks (B, ...) and a scale (B, 1, ..., 1) or number."""
+    return x / (xp.sqrt(y / scale) + eps)
+
+
+def debias(xp: Any, x: Array, beta: Any, t: Array) -> Array:
+    """x / (1 - beta^t) for a stack (B, ...) and update counts t (B,); x for a running sum."""
+    if is_static(beta) and beta in (0, 1):
+        return x
+    return x / bias(xp, x, beta, t)
+
+
+def bias(xp: Any, x: Array, beta: Any, t: Array) -> Array:
+    """1 - beta^t, or 1 for a running sum, (B, 1, ..., 1) for a stack `x` and update counts t (B,).
+
+    It is taken as -expm1(t log beta), which in float32 keeps the digits that the plain form loses
+    at small t. `t` counts from 1; 0 (a matrix that has seen nothing) counts as 1.
     """
     t = xp.where(t < 1, 1.0, t)
-    if is_static(beta):
-        if beta in (0, 1):
-            return x
-        correction = -xp.expm1(t * math.log(beta))
-    else:
+    if not is_static(beta):
         correction = xp.where(beta == 1, 1.0, -xp.expm1(t * xp.log(beta)))
-    return x / per_matrix(xp, correction, x)
+    elif beta in (0, 1):
+        correction = xp.ones_like(t)
+    else:
+        correction = -xp.expm1(t * math.log(beta))
+    return per_matrix(xp, correction, x)
 
 
 def norm(xp: Any, x: Array) -> Array:
@@ -100,6 +180,7 @@ def norm(xp: Any, x: Array) -> Array:
     return per_matrix(xp, xp.sqrt(squares(xp, x)), x)
 
 
+@replaceable
 def squares(xp: Any, x: Array) -> Array:
     """Sums of squares of the matrices of a stack (B, ...), shape (B,)."""
     return xp.sum(x * x, axis=tuple(range(1, x.ndim)))
@@ -112,8 +193,6 @@ def divide_or_zero(xp: Any, x: Array, y: Array) -> Array:
 
 def accept(xp: Any, state: dict[str, Array], new: dict[str, Array], ok: Array) -> dict[str, Array]:
     """`state` with `new` (B, ...) where `ok` (B,); refusals are counted in `failed_roots`."""
-    kept = {
-        key: xp.where(per_matrix(xp, ok, value), value, state[key]) for key, value in new.items()
-    }
+    kept = {key: choose(xp, ok, value, state[key]) for key, value in new.items()}
     failed = state["failed_roots"] + xp.astype(~ok, state["failed_roots"].dtype)
     return state | kept | {"failed_roots": failed}

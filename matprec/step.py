@@ -1,25 +1,20 @@
 """One step of all stacks: order of its parts, counters, non-finite gradients, norm transfer.
 
-Both adapters call `step`; they differ only in how a refresh is made conditional.
+Both adapters differ only in how a refresh is made conditional, and in who does it. `step` is for
+those that answer every stack's refresh at once, `advance` and `finish` are for those that collect
+them.
 """
 
 import dataclasses
 import functools
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 from matprec import layout, linalg, transfer
 from matprec.algorithms.base import Algorithm, Array, State
 
 COUNTERS = ("t", "last_refresh", "failed_roots", "skipped_updates")
-
-# cond(algorithm, number, choose, refresh, carry, firsts_only=False), with the number of the stack,
-# makes refresh(choose(scheduled, started), carry) conditional on any matrix being chosen; else
-# carry. `scheduled` says whether this step is one of start_step, start_step + refresh_every, ...,
-# `started` whether start_step has been reached; both may be traced. With `firsts_only` the
-# matrices chosen can only be such as have had no refresh. `refresh` is a `Refresh`.
-Conditional = Callable[..., State]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -54,16 +49,46 @@ class Refresh:
         return dataclasses.replace(self, state=state, grads=take(self.grads))
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Due:
+    """A refresh that the step of a stack has come to. Its answer is
+    `refresh(choose(scheduled, started), carry)`, or just the carry where nothing is chosen.
+
+    Attributes:
+      algorithm: the stack's.
+      choose: gives the (B,) matrices to refresh. `scheduled`, one boolean or (B,), says whether
+        this is a step of theirs, see `is_due`, `started` whether start_step has been reached; both
+        may be traced.
+      refresh: what to do.
+      carry: the part of the state that a refresh may change.
+      firsts_only: whether only such matrices can be chosen as have had no refresh.
+    """
+
+    algorithm: Algorithm
+    choose: Callable[[Any, Any], Array]
+    refresh: Refresh
+    carry: State
+    firsts_only: bool = False
+
+
+Conditional = Callable[[int, Due], State]
+Advance = Generator[Due, State, tuple["Array | transfer.Graft", State]]
+
+
 def init(xp: Any, algorithm: Algorithm, grads: Array) -> State:
     """State of a stack before its first step, for gradients like `grads` (B, m, n)."""
     first = xp.reshape(grads, (grads.shape[0], -1))[:, 0]
     return algorithm.init(xp, grads) | {name: xp.zeros_like(first) for name in COUNTERS}
 
 
-def is_due(algorithm: Algorithm, count: Any) -> Any:
-    """Whether step `count` (from 1, Python or traced integer) refreshes this algorithm's stacks."""
+def is_due(algorithm: Algorithm, count: Any, phase: Any = 0) -> Any:
+    """Whether step `count` (from 1, Python or traced integer) refreshes this algorithm's stacks.
+
+    With `stagger` every matrix has its own `phase`, from 0 to refresh_every - 1, see
+    `balance.phases`.
+    """
     start, every = algorithm.start_step, algorithm.refresh_every  # type: ignore[attr-defined]
-    return (count >= start) & ((count - start) % every == 0)
+    return (count >= start) & ((count - start) % every == phase)
 
 
 def step(
@@ -90,7 +115,7 @@ def step(
       finite: (B,) booleans, False where the tensor's gradient is not finite; such a matrix is
         not live and is counted in `skipped_updates`.
       decays: weight_decay * parameters (B, m, n), or None for no decay.
-      cond: makes a refresh conditional, see `Conditional`.
+      cond: answers a refresh of the stack with that number.
 
     Returns:
       (updates, states): the directions to descend (B, m, n), weight decay included, before the
@@ -99,77 +124,106 @@ def step(
     """
     everything = zip(algorithms, states, grads, live, finite, decays, strict=True)
     advanced = [
-        _advance(xp, cond, number, *arguments) for number, arguments in enumerate(everything)
+        _answered(advance(xp, *arguments), functools.partial(cond, number))
+        for number, arguments in enumerate(everything)
     ]
-    updates = _transferred(xp, [update for update, _ in advanced], owners)
-    for number, (algorithm, decay) in enumerate(zip(algorithms, decays, strict=True)):
-        if decay is not None and not algorithm.decay_inside:
-            updates[number] = updates[number] + decay
-        alive = linalg.per_matrix(xp, live[number], updates[number])
-        updates[number] = xp.where(alive, updates[number], 0.0)
+    updates = [update for update, _ in advanced]
+    updates = finish(xp, algorithms, updates, owners=owners, live=live, decays=decays)
     return updates, [state for _, state in advanced]
 
 
-def _advance(
+def _answered(steps: Advance, answer: Callable[[Due], State]) -> Any:
+    try:
+        due = next(steps)
+        while True:
+            due = steps.send(answer(due))
+    except StopIteration as stop:
+        return stop.value
+
+
+def finish(
     xp: Any,
-    cond: Conditional,
-    number: int,
+    algorithms: Sequence[Algorithm],
+    updates: Sequence[Array | transfer.Graft],
+    *,
+    owners: Sequence[Sequence[int]],
+    live: Sequence[Array],
+    decays: Sequence[Array | None],
+) -> list[Array]:
+    """What `step` returns as updates, from those of `advance`. Stacks with matrices of one tensor
+    must come together."""
+    done = _transferred(xp, updates, owners)
+    for number, (algorithm, decay) in enumerate(zip(algorithms, decays, strict=True)):
+        if decay is not None and not algorithm.decay_inside:
+            done[number] = done[number] + decay
+        done[number] = linalg.choose(xp, live[number], done[number], 0.0)
+    return done
+
+
+def advance(
+    xp: Any,
     algorithm: Algorithm,
     state: State,
     grads: Array,
     live: Array,
     finite: Array,
     decay: Array | None,
-) -> tuple[Array | transfer.Graft, State]:
-    """The update of a stack, without weight decay from outside, and the state after the step."""
-    dtype = state["t"].dtype
-    grads = xp.where(linalg.per_matrix(xp, live, grads), grads, 0.0)
-    skipped = state["skipped_updates"] + xp.astype(~finite, dtype)
-    new = state | {"t": state["t"] + xp.astype(live, dtype), "skipped_updates": skipped}
+) -> Advance:
+    """The step of one stack, which stops at every refresh for the carry after it.
 
-    refresh = functools.partial(_refresh, xp, cond, number, algorithm, grads, live)
+    Arguments as in `step`. Returns the update, without weight decay from outside, and the state.
+    """
+    grads = linalg.choose(xp, live, grads, 0.0)
+    new = state | counted(xp, state, live, finite)
+    refresh = functools.partial(_refresh, xp, algorithm, grads, live)
     if algorithm.refresh_at == "before":
-        new = refresh(new)
+        new = yield from refresh(new)
     new = _where(xp, live, algorithm.accumulate(xp, new, grads), new)
     if algorithm.refresh_at == "after":
-        new = refresh(new)
+        new = yield from refresh(new)
     inside = decay if algorithm.decay_inside else None
     update, directed = algorithm.direction(xp, new, grads, inside)
     new = _where(xp, live, directed, new)
     if algorithm.refresh_at == "end":
-        new = refresh(new)
+        new = yield from refresh(new)
     return update, new
 
 
+def counted(xp: Any, state: State, live: Array, finite: Array) -> State:
+    """The counters that change in every step."""
+    dtype = state["t"].dtype
+    return {
+        "t": state["t"] + xp.astype(live, dtype),
+        "skipped_updates": state["skipped_updates"] + xp.astype(~finite, dtype),
+    }
+
+
 def _refresh(
-    xp: Any,
-    cond: Conditional,
-    number: int,
-    algorithm: Algorithm,
-    grads: Array,
-    live: Array,
-    state: State,
-) -> State:
+    xp: Any, algorithm: Algorithm, grads: Array, live: Array, state: State
+) -> Generator[Due, State, State]:
     """`state` after the refresh of the matrices whose turn it is.
 
     The first one of a matrix is due in step `start_step` or, if its gradient is zero then or not
     finite or it takes no part, in the first step in which that is no longer so; later ones follow
     the schedule.
     """
-    seen = (state["last_refresh"] > 0) | (state["failed_roots"] > 0)
-    waiting = live & ~seen & xp.any(grads != 0, axis=tuple(range(1, grads.ndim)))
-    seen = live & seen
+
+    def seen() -> Array:
+        return live & ((state["last_refresh"] > 0) | (state["failed_roots"] > 0))
+
+    def waiting() -> Array:
+        return live & ~seen() & xp.any(grads != 0, axis=tuple(range(1, grads.ndim)))
 
     keys = (*algorithm.refreshed_keys(state), "last_refresh", "failed_roots")
     carry = {key: state[key] for key in keys}
     first = Refresh(xp, algorithm.first_refresh, state, grads)
     later = Refresh(xp, algorithm.refresh, state, grads)
     if type(algorithm).first_refresh is Algorithm.first_refresh:
-        choose = lambda scheduled, started: waiting & started | seen & scheduled  # noqa: E731
-        carry = cond(algorithm, number, choose, later, carry)
+        choose = lambda scheduled, started: waiting() & started | seen() & scheduled  # noqa: E731
+        carry = yield Due(algorithm, choose, later, carry)
     else:
-        carry = cond(algorithm, number, lambda _, started: waiting & started, first, carry, True)
-        carry = cond(algorithm, number, lambda scheduled, _: seen & scheduled, later, carry)
+        carry = yield Due(algorithm, lambda _, started: waiting() & started, first, carry, True)
+        carry = yield Due(algorithm, lambda scheduled, _: seen() & scheduled, later, carry)
     return state | carry
 
 
@@ -179,9 +233,7 @@ def _where(xp: Any, live: Array, new: State, old: State) -> State:
     What a method has passed on untouched is the same object and is not copied.
     """
     return {
-        key: value
-        if new[key] is value
-        else xp.where(linalg.per_matrix(xp, live, value), new[key], value)
+        key: value if new[key] is value else linalg.choose(xp, live, new[key], value)
         for key, value in old.items()
     }
 

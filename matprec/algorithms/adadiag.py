@@ -55,6 +55,7 @@ class AdaDiag(Rotated):
 
     source: ClassVar = "arXiv 2502.07488"
     state_size: ClassVar = "2*m*n + d**2"
+    step_flops: ClassVar = "4*d**2*D + 10*m*n"
 
     @functools.cached_property
     def inner(self) -> NAdamW:
@@ -86,4 +87,8 @@ class AdaDiagPlusPlus(AdaDiag):
     """AdaDiag on both sides."""
 
     state_size: ClassVar = "2*m*n + d**2 + D**2"
+    step_flops: ClassVar = "4*m*n*(left + right) + 10*m*n"
+    refresh_flops: ClassVar = (
+        "4*D**2*d + 8*D*d**2 + 9*d**3 if left and right else 2*d**2*D + 9*d**3"
+    )
     two_sided: ClassVar = True

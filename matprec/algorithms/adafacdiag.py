@@ -49,6 +49,7 @@ class AdafacDiag(Rotated):
 
     source: ClassVar = "arXiv 2502.07488, Algorithm 2"
     state_size: ClassVar = "m*n + m + n + d**2"
+    step_flops: ClassVar = "4*d**2*D + 10*m*n"
 
     @functools.cached_property
     def inner(self) -> Adafactor:
@@ -70,4 +71,8 @@ class AdafacDiagPlusPlus(AdafacDiag):
     clip: float | None = 1.0
 
     state_size: ClassVar = "m*n + m + n + d**2 + D**2"
+    step_flops: ClassVar = "4*m*n*(left + right) + 10*m*n"
+    refresh_flops: ClassVar = (
+        "4*D**2*d + 8*D*d**2 + 9*d**3 if left and right else 2*d**2*D + 9*d**3"
+    )
     two_sided: ClassVar = True

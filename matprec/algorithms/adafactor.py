@@ -45,6 +45,7 @@ class Adafactor(MatrixAlgorithm):
 
     source: ClassVar = "arXiv 2502.07488 (after 1804.04235)"
     state_size: ClassVar = "m*n + m + n"
+    step_flops: ClassVar = "10*m*n"
 
     @property
     def has_mean(self) -> bool:

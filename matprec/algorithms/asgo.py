@@ -62,7 +62,7 @@ class _OneSided(RefreshingAlgorithm):
         return {"statistics": xp.zeros_like(identity), "root": identity}
 
     def _statistics(self, xp: Any, state: State, grads: Array, beta: Any) -> Array:
-        return linalg.ema(xp, state["statistics"], linalg.gram(xp, grads, self._side(grads)), beta)
+        return linalg.ema_gram(xp, state["statistics"], grads, self._side(grads), beta)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -87,6 +87,8 @@ class ASGO(_OneSided):
 
     source: ClassVar = "arXiv 2503.20762, Algorithm 2"
     state_size: ClassVar = "m*n + 2*d**2"
+    step_flops: ClassVar = "4*d**2*D"
+    refresh_flops: ClassVar = "11*d**3"
 
     def init(self, xp: Any, grads: Array) -> State:
         return super().init(xp, grads) | _no_momentum(xp, grads, self.beta1)
@@ -124,6 +126,8 @@ class ASGOTheory(_OneSided):
 
     source: ClassVar = "arXiv 2503.20762, Algorithm 1"
     state_size: ClassVar = "2*m**2"
+    step_flops: ClassVar = "4*m*n*(left or right)"
+    refresh_flops: ClassVar = "11*(left or right)**3"
 
     def accumulate(self, xp: Any, state: State, grads: Array) -> State:
         return state | {"statistics": self._statistics(xp, state, grads, 1.0)}
@@ -159,6 +163,7 @@ class DASGO(MatrixAlgorithm):
 
     source: ClassVar = "arXiv 2503.20762, Algorithm 4"
     state_size: ClassVar = "m*n + n"
+    step_flops: ClassVar = "10*m*n"
 
     def init(self, xp: Any, grads: Array) -> State:
         statistics = xp.zeros_like(grads[..., :1, :])

@@ -39,6 +39,13 @@ class Algorithm:
     # Elements of state per m x n matrix with default settings, a Python expression in m, n,
     # d = min(m, n), D = max(m, n) and hyperparameters; the four counters come on top.
     state_size: ClassVar[str]
+    # Floating-point operations of a step without refresh, and of a refresh on top, per m x n matrix
+    # with default settings, a multiply-add counted as 2: leading terms of the mathematics, however
+    # it is implemented. Python expressions as above, and in `left` and `right`, the orders of a
+    # two-sided method's factors: m and n, 0 for a side that is longer than `max_dim`. Elementwise
+    # work like Adam's counts as 10 per element.
+    step_flops: ClassVar[str]
+    refresh_flops: ClassVar[str] = "0"
     elementwise: ClassVar[bool] = False  # True: every tensor is a row of numbers, none a matrix
     refresh_at: ClassVar[Literal["before", "after", "end", "never"]] = "never"
     refreshed: ClassVar[tuple[str, ...]] = ()
@@ -127,10 +134,13 @@ class RefreshingAlgorithm(MatrixAlgorithm):
       refresh_every: steps between refreshes, at least 1.
       start_step: step of the first refresh, counted from 1. Where a gradient is zero then, the
         first refresh waits for one that is not.
+      stagger: give every matrix its own step of the `refresh_every` ones for all refreshes but the
+        first (this project's own), so that steps take alike; published methods refresh all at once.
     """
 
     refresh_every: int = 10
     start_step: int = 1
+    stagger: bool = False
 
 
 @functools.cache

@@ -48,6 +48,7 @@ class CASPR(grafted.Grafted):
 
     source: ClassVar = "OpenReview 8j9hz8DVi8 (ICLR 2024)"
     state_size: ClassVar = "2*m*n + 2*(m**2 + n**2)"
+    step_flops: ClassVar = "2*m*n*(left + right)*(1 + (p if left and right else 1)) + 10*m*n"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -63,7 +64,7 @@ class CASPR(grafted.Grafted):
 
     def accumulate(self, xp: Any, state: State, grads: Array) -> State:
         statistics = {
-            side: linalg.ema(xp, state[side], linalg.gram(xp, grads, side), self.beta2)
+            side: linalg.ema_gram(xp, state[side], grads, side, self.beta2)
             for side in self.fitting_sides(grads)
         }
         return grafted.accumulate(xp, self, state, grads) | statistics

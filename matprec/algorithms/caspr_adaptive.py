@@ -47,6 +47,8 @@ class CASPRAdaptive(grafted.Grafted):
 
     source: ClassVar = "AlgoPerf v0.5 submission caspr_adaptive (not the paper's CASPR)"
     state_size: ClassVar = "2*m*n + 3*m**2 + 2*n**2"
+    step_flops: ClassVar = "4*m*n*(left + right) + (2*m*n*left if right else 0) + 10*m*n"
+    refresh_flops: ClassVar = "11*(left**3 + right**3) + (2*left**3 if right else 0)"
 
     def refreshed_keys(self, state: State) -> tuple[str, ...]:
         carried = tuple(key for key in ("right", "left_before") if key in state)
@@ -65,11 +67,11 @@ class CASPRAdaptive(grafted.Grafted):
         sides = self.fitting_sides(grads)
         new, white = grafted.accumulate(xp, self, state, grads), grads
         if "left" in sides:
-            new["left"] = linalg.ema(xp, state["left"], linalg.gram(xp, grads, "left"), self.beta2)
+            new["left"] = linalg.ema_gram(xp, state["left"], grads, "left", self.beta2)
             white = linalg.multiply(xp, state["left_root"], grads, "left")
         if "right" in sides:
-            gram = linalg.gram(xp, white, "right") / grads.shape[-2]
-            new["right"] = linalg.ema(xp, state["right"], gram, self.beta2)
+            white = white * grads.shape[-2] ** -0.5
+            new["right"] = linalg.ema_gram(xp, state["right"], white, "right", self.beta2)
         return new
 
     def refresh(self, xp: Any, state: State, grads: Array) -> State:
@@ -78,7 +80,8 @@ class CASPRAdaptive(grafted.Grafted):
             new[f"{side}_root"], fine = grafted.inverse_root(xp, self, state[side], 0.5)
             ok = ok & fine
         if "left" in self.fitting_sides(grads):
-            new["left_before"] = state["left"]
+            # A copy: `left` itself is consumed by the next step.
+            new["left_before"] = xp.asarray(state["left"], copy=True)
             if "right" in self.fitting_sides(grads):
                 inverse = linalg.gram(xp, new["left_root"], "left")
                 trace = xp.sum(inverse * state["left_before"], axis=(-2, -1))

@@ -48,6 +48,7 @@ class GaLore(Rotated):
 
     source: ClassVar = "arXiv 2403.03507"
     state_size: ClassVar = "min(r, d)*(d + 2*D)"
+    step_flops: ClassVar = "4*min(r, d)*d*D + 10*min(r, d)*D"
 
     @functools.cached_property
     def inner(self) -> NAdamW:

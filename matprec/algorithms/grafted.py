@@ -50,6 +50,7 @@ class Grafted(RefreshingAlgorithm):
     block_size: int | None = 1024
 
     refresh_at: ClassVar = "after"
+    refresh_flops: ClassVar = "11*(left**3 + right**3)"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -98,8 +99,8 @@ def accumulate(xp: Any, algorithm: Grafted, state: State, grads: Array) -> State
     if algorithm.has_mean:
         new["filtered"] = linalg.ema(xp, state["filtered"], grads, algorithm.beta1)
     if algorithm.graft == "adam":
-        squares = grads * grads
-        new["second_moment"] = linalg.ema(xp, state["second_moment"], squares, algorithm.beta2)
+        moment = linalg.ema_squares(xp, state["second_moment"], grads, algorithm.beta2)
+        new["second_moment"] = moment
     return state | new
 
 
@@ -163,5 +164,4 @@ def _grafted(xp: Any, algorithm: Grafted, state: State, mean: Array) -> Array:
 
 
 def _once_refreshed(xp: Any, state: State, update: Array, grafted: Array) -> Array:
-    refreshed = linalg.per_matrix(xp, state["last_refresh"] > 0, update)
-    return xp.where(refreshed, update, grafted)
+    return linalg.choose(xp, state["last_refresh"] > 0, update, grafted)

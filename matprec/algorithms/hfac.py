@@ -55,6 +55,7 @@ class HFac(MatrixAlgorithm):
 
     source: ClassVar = "arXiv 2406.09958"
     state_size: ClassVar = "2*(m + n)"
+    step_flops: ClassVar = "10*m*n"
 
     @property
     def has_mean(self) -> bool:
@@ -103,6 +104,7 @@ class HFacDiag(Rotated):
 
     source: ClassVar = "arXiv 2502.07488, Algorithm 3"
     state_size: ClassVar = "2*(m + n) + d**2"
+    step_flops: ClassVar = "4*d**2*D + 10*m*n"
 
     @functools.cached_property
     def inner(self) -> HFac:

@@ -46,6 +46,7 @@ class KLShampoo(grafted.Grafted):
 
     source: ClassVar = "arXiv 2509.03378"
     state_size: ClassVar = "2*m*n + 2*(m**2 + n**2)"
+    step_flops: ClassVar = "(6 if left and right else 4)*m*n*(left + right) + 10*m*n"
 
     def init(self, xp: Any, grads: Array) -> State:
         return grafted.init(xp, self, grads, self.orders(grads))
@@ -57,8 +58,8 @@ class KLShampoo(grafted.Grafted):
             if other in sides:
                 white = linalg.multiply(xp, state[f"{other}_root"], grads, other)
             length = grads.shape[-1 if side == "left" else -2]
-            gram = linalg.gram(xp, white, side) / length
-            statistics[side] = linalg.ema(xp, state[side], gram, self.beta2)
+            white = white * length**-0.5
+            statistics[side] = linalg.ema_gram(xp, state[side], white, side, self.beta2)
         return grafted.accumulate(xp, self, state, grads) | statistics
 
     def refresh(self, xp: Any, state: State, grads: Array) -> State:

@@ -49,6 +49,7 @@ class Muon(MatrixAlgorithm):
 
     source: ClassVar = "kellerjordan.github.io/posts/muon, arXiv 2502.16982 (scale)"
     state_size: ClassVar = "m*n"
+    step_flops: ClassVar = "ns_steps*(4*d**2*D + 2*d**3)"
 
     def init(self, xp: Any, grads: Array) -> State:
         absent = linalg.is_zero(self.momentum)
@@ -64,7 +65,7 @@ class Muon(MatrixAlgorithm):
     ) -> tuple[Array, State]:
         average = state.get("momentum", grads)
         if self.nesterov:
-            average = linalg.ema(xp, average, grads, self.momentum)
+            average = linalg.blend(xp, average, grads, self.momentum)
         rows, columns = grads.shape[-2:]
         scale = 0.2 * max(rows, columns) ** 0.5
         if self.adjust_lr == "original":

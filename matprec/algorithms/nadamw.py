@@ -33,6 +33,7 @@ class NAdamW(Algorithm):
 
     source: ClassVar = "arXiv 1910.05446 (NAdam in AlgoPerf's form), 1711.05101 (AdamW)"
     state_size: ClassVar = "2*m*n"
+    step_flops: ClassVar = "10*m*n"
     elementwise: ClassVar = True
 
     @property
@@ -44,7 +45,7 @@ class NAdamW(Algorithm):
         return state | {"mean": xp.zeros_like(grads)} if self.has_mean else state
 
     def accumulate(self, xp: Any, state: State, grads: Array) -> State:
-        moment = linalg.ema(xp, state["second_moment"], grads * grads, self.beta2)
+        moment = linalg.ema_squares(xp, state["second_moment"], grads, self.beta2)
         new = state | {"second_moment": moment}
         if self.has_mean:
             new["mean"] = linalg.ema(xp, state["mean"], grads, self.beta1)

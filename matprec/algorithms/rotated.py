@@ -33,6 +33,7 @@ class Rotated(RefreshingAlgorithm):
     refresh_at: ClassVar = "before"
     refreshed: ClassVar = ("left_basis", "right_basis")
     two_sided: ClassVar[bool] = False
+    refresh_flops: ClassVar = "2*d**2*D + 9*d**3"
 
     @property
     def inner(self) -> Algorithm:

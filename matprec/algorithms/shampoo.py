@@ -54,6 +54,7 @@ class Shampoo(grafted.Grafted):
 
     source: ClassVar = "arXiv 1802.09568, 2309.06497 (Distributed Shampoo)"
     state_size: ClassVar = "2*m*n + 2*(m**2 + n**2)"
+    step_flops: ClassVar = "4*m*n*(left + right) + 10*m*n"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -84,8 +85,7 @@ class Shampoo(grafted.Grafted):
     def accumulate(self, xp: Any, state: State, grads: Array) -> State:
         new = grafted.accumulate(xp, self, state, grads)
         for name, axis in self._axes(grads).items():
-            gram = linalg.mode_gram(xp, grads, axis)
-            new[name] = linalg.ema(xp, state[name], gram, self.beta2)
+            new[name] = linalg.ema_mode_gram(xp, state[name], grads, axis, self.beta2)
         return new
 
     def refresh(self, xp: Any, state: State, grads: Array) -> State:

@@ -71,6 +71,8 @@ class SOAP(RefreshingAlgorithm):
 
     source: ClassVar = "arXiv 2409.11321"
     state_size: ClassVar = "2*m*n + 2*(m**2 + n**2)"
+    step_flops: ClassVar = "6*m*n*(left + right) + 10*m*n"
+    refresh_flops: ClassVar = "16/3*(left**3 + right**3) + 2*m*n*(left + right)"
     refresh_at: ClassVar = "end"
     refreshed: ClassVar = ("left_basis", "right_basis", "mean", "second_moment")
 
@@ -103,15 +105,14 @@ class SOAP(RefreshingAlgorithm):
 
     def accumulate(self, xp: Any, state: State, grads: Array) -> State:
         turned = self._turned(xp, state, grads)
-        has_basis = linalg.per_matrix(xp, state["t"] > 1, grads)
-        turned = xp.where(has_basis, turned, 0.0)
-        moment = linalg.ema(xp, state["second_moment"], turned * turned, self.beta2)
+        turned = linalg.choose(xp, state["t"] > 1, turned, 0.0)
+        moment = linalg.ema_squares(xp, state["second_moment"], turned, self.beta2)
         new = {"second_moment": moment}
         if self.has_mean:
             new["mean"] = linalg.ema(xp, state["mean"], turned, self.beta1)
         beta = self.beta2 if self.shampoo_beta is None else self.shampoo_beta
         for side in self._sides(grads):
-            new[side] = linalg.ema(xp, state[side], linalg.gram(xp, grads, side), beta)
+            new[side] = linalg.ema_gram(xp, state[side], grads, side, beta)
         return state | new
 
     def _turned(self, xp: Any, state: State, grads: Array) -> Array:
@@ -126,25 +127,25 @@ class SOAP(RefreshingAlgorithm):
         return self._refreshed(xp, state, grads, _power_step)
 
     def _refreshed(self, xp: Any, state: State, grads: Array, new_basis: NewBasis) -> State:
-        ok, new, turns = state["t"] > 0, {}, {}
-        moment = state["second_moment"]
-        for side, old in self._bases(state, grads).items():
+        ok, new = state["t"] > 0, {}
+        moment, old_bases = state["second_moment"], self._bases(state, grads)
+        for side, old in old_bases.items():
             factor = state[side]
             finite = xp.all(xp.isfinite(factor), axis=(-2, -1))
-            factor = xp.where(linalg.per_matrix(xp, finite, factor), factor, 0.0)
+            factor = linalg.choose(xp, finite, factor, 0.0)
             basis, order = new_basis(xp, factor, old)
             zero = xp.all(factor == 0, axis=(-2, -1))
-            basis = xp.where(linalg.per_matrix(xp, zero, basis), old, basis)
+            basis = linalg.choose(xp, zero, old, basis)
             ok = ok & finite & xp.all(xp.isfinite(basis), axis=(-2, -1))
             new[f"{side}_basis"] = basis
-            turns[side] = xp.matmul(xp.matrix_transpose(old), basis)
             if order is not None:
-                rows = side == "left"
-                order = order[:, :, None] if rows else order[:, None, :]
-                moment = xp.take_along_axis(moment, order, axis=-2 if rows else -1)
+                moment = _reordered(xp, moment, order, side)
         new["second_moment"] = moment
         if self.has_mean:
-            new["mean"] = _turned_above_rounding(xp, state["mean"], turns, state["t"] > 0)
+            # Back and forth: never more products than by way of Q_L^T Q_new, which are square.
+            mean = _turn(xp, state["mean"], _transposed(xp, old_bases))
+            turns = self._bases(new, grads)
+            new["mean"] = _turned_above_rounding(xp, mean, turns, state["t"] > 0)
         return linalg.accept(xp, state, new, ok)
 
     def direction(
@@ -159,11 +160,10 @@ class SOAP(RefreshingAlgorithm):
         else:
             mean = self._turned(xp, state, grads)
         update = moments.adam(xp, mean, state["second_moment"], self.beta2, self.eps, updates)
-        turns = self._bases(state, grads)
-        update = _turn(xp, update, {s: xp.matrix_transpose(basis) for s, basis in turns.items()})
+        update = _turn(xp, update, _transposed(xp, self._bases(state, grads)))
         if decay is not None:
             update = update + decay
-        return xp.where(linalg.per_matrix(xp, updates > 0, update), update, 0.0), state
+        return linalg.choose(xp, updates > 0, update, 0.0), state
 
 
 def _turn(xp: Any, x: Array, turns: dict[linalg.Side, Array]) -> Array:
@@ -172,6 +172,17 @@ def _turn(xp: Any, x: Array, turns: dict[linalg.Side, Array]) -> Array:
         factor = xp.matrix_transpose(basis) if side == "left" else basis
         x = linalg.multiply(xp, factor, x, side)
     return x
+
+
+def _transposed(xp: Any, turns: dict[linalg.Side, Array]) -> dict[linalg.Side, Array]:
+    return {side: xp.matrix_transpose(basis) for side, basis in turns.items()}
+
+
+def _reordered(xp: Any, x: Array, order: Array, side: linalg.Side) -> Array:
+    """A stack (B, m, n) with its rows, or for the right side its columns, in an order (B, d)."""
+    if side == "left":
+        return linalg.take_rows(xp, x, order)
+    return xp.matrix_transpose(linalg.take_rows(xp, xp.matrix_transpose(x), order))
 
 
 def _turned_above_rounding(
@@ -184,7 +195,7 @@ def _turned_above_rounding(
     for side in turns:
         axis = -1 if side == "left" else -2
         lengths = xp.sqrt(xp.sum(turned * turned, axis=axis, keepdims=True))
-        turned = xp.where(lengths >= floor, turned, 0.0)
+        turned = linalg.masked(xp, turned, lengths >= floor)
     return turned
 
 
@@ -195,7 +206,9 @@ def _eigenvectors(xp: Any, factor: Array, old: Array) -> tuple[Array, None]:
 
 def _power_step(xp: Any, factor: Array, old: Array) -> tuple[Array, Array]:
     """One orthogonal iteration from the sorted columns of a basis, and their order (B, d)."""
-    product = xp.matmul(factor, old)
-    order = xp.argsort(xp.sum(old * product, axis=-2), descending=True, stable=True)
-    product = xp.take_along_axis(product, order[:, None, :], axis=-1)
-    return xp.linalg.qr(product)[0], order
+    # Rows are quicker to sort than columns, and L is symmetric.
+    columns = xp.matrix_transpose(old)
+    product = xp.matmul(columns, factor)
+    order = xp.argsort(xp.sum(columns * product, axis=-1), descending=True, stable=True)
+    product = linalg.take_rows(xp, product, order)
+    return xp.linalg.qr(xp.matrix_transpose(product))[0], order

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from matprec import layout, settings
+from matprec import balance, layout, settings
 from matprec import step as stepping
 from matprec.algorithms.base import Algorithm
 from matprec.algorithms.nadamw import NAdamW
@@ -100,19 +100,19 @@ class Adapter:
         count = state.count + 1
         arrays = layout.gather(jnp, plan, grads)
         finite = layout.finite(jnp, plan, arrays)
+        algorithms = [
+            _cast(self.algorithm_of(s), x.dtype) for s, x in zip(plan.stacks, arrays, strict=True)
+        ]
         outputs, states = stepping.step(
             jnp,
-            [
-                _cast(self.algorithm_of(s), x.dtype)
-                for s, x in zip(plan.stacks, arrays, strict=True)
-            ],
+            algorithms,
             state.stacks,
             arrays,
             owners=[stack.owners for stack in plan.stacks],
             live=finite,
             finite=finite,
             decays=decays,
-            cond=functools.partial(_conditional, count, self.mesh),
+            cond=functools.partial(_conditional, count, self.mesh, self._phases(plan, state)),
         )
         for number, stack in enumerate(plan.stacks):
             if stack.elementwise and not self.options.elementwise:
@@ -123,6 +123,18 @@ class Adapter:
             for x, leaf in zip(layout.scatter(jnp, plan, outputs), leaves, strict=True)
         ]
         return treedef.unflatten(directions), PreconditionState(count, tuple(states))
+
+    def _phases(self, plan: layout.Plan, state: PreconditionState) -> list[list[int]] | None:
+        """See `balance.phases`; None where all matrices are refreshed at once."""
+        algorithm: Any = self.algorithm
+        if not getattr(algorithm, "stagger", False):
+            return None
+        costs = [
+            balance.cost(self.algorithm_of(stack), mine)
+            for stack, mine in zip(plan.stacks, state.stacks, strict=True)
+        ]
+        sizes = [len(stack.pieces) for stack in plan.stacks]
+        return balance.phases(costs, sizes, algorithm.refresh_every)
 
     def _decays(self, plan: layout.Plan, params: Any) -> list[Any]:
         """weight_decay * parameters per stack; None where there is no decay."""
@@ -140,19 +152,50 @@ class Adapter:
 def _conditional(
     count: jax.Array,
     mesh: jax.sharding.Mesh | None,
-    algorithm: Any,
+    phases: list[list[int]] | None,
     number: int,
-    choose: Callable,
-    refresh: stepping.Refresh,
-    carry: Any,
-    firsts_only: bool = False,
+    due: stepping.Due,
 ) -> Any:
-    del number
+    algorithm: Any = due.algorithm
+    started = count >= algorithm.start_step
+    run = due.refresh if mesh is None else sharded(due.refresh, mesh)
+    if phases is not None and not due.firsts_only:
+        firsts = due.choose(False, started)
+        carry = jax.lax.cond(jnp.any(firsts), run, _keep, firsts, due.carry)
+        return _staggered(count, phases[number], dataclasses.replace(due, carry=carry), mesh)
+    chosen = due.choose(stepping.is_due(algorithm, count), started)
+    if algorithm.refresh_every == 1 and algorithm.start_step == 1 and not due.firsts_only:
+        return run(chosen, due.carry)
+    return jax.lax.cond(jnp.any(chosen), run, _keep, chosen, due.carry)
+
+
+def _keep(chosen: jax.Array, carry: Any) -> Any:
+    return carry
+
+
+def _staggered(
+    count: jax.Array, phases: list[int], due: stepping.Due, mesh: jax.sharding.Mesh | None
+) -> Any:
+    """The carry after the refresh of the rows whose step this is, and of no others.
+
+    As many rows as there are in the step with most of them are taken in every step, some of them
+    not chosen; so the program is one for all steps.
+    """
+    algorithm: Any = due.algorithm
+    slots = [
+        [row for row, phase in enumerate(phases) if phase == slot]
+        for slot in range(algorithm.refresh_every)
+    ]
+    most = max(map(len, slots))
+    spare = [[row for row in range(len(phases)) if row not in rows] for rows in slots]
+    table = jnp.asarray([(rows + more)[:most] for rows, more in zip(slots, spare, strict=True)])
+    rows = table[(count - algorithm.start_step) % algorithm.refresh_every]
+    chosen = due.choose(stepping.is_due(algorithm, count, jnp.asarray(phases)), False)[rows]
+    refresh = due.refresh.on(lambda x: x[rows])
     run = refresh if mesh is None else sharded(refresh, mesh)
-    chosen = choose(stepping.is_due(algorithm, count), count >= algorithm.start_step)
-    if algorithm.refresh_every == 1 and algorithm.start_step == 1 and not firsts_only:
-        return run(chosen, carry)
-    return jax.lax.cond(jnp.any(chosen), run, lambda _, kept: kept, chosen, carry)
+    some = {key: value[rows] for key, value in due.carry.items()}
+    some = jax.lax.cond(jnp.any(chosen), run, _keep, chosen, some)
+    return {key: value.at[rows].set(some[key]) for key, value in due.carry.items()}
 
 
 def _cast(algorithm: Algorithm, dtype: Any) -> Algorithm:
@@ -196,7 +239,7 @@ def precondition(
       roles: a pytree of role names (`matprec.layout.ROLES`) like the parameters, or a callable
         (path such as "Dense_0/kernel", leaf) -> role; None goes by shapes alone.
       weight_layout: `in_out` for flax kernels, `out_in` for kernels laid out as torch's.
-      stack_bytes: largest stack; "auto" is 1.5 MB on a CPU and no limit elsewhere.
+      stack_bytes: largest stack; "auto" is no limit.
       state_dtype: of all state; None is float32 for half precision, else the parameter's.
       mesh: devices that share the refreshes of every stack, see `matprec.jax.sharding`. Parameters,
         gradients and state must be replicated over them. None: every device refreshes everything.
@@ -207,7 +250,8 @@ def precondition(
       (or whose squared norm overflows) gets a zero update and keeps its state.
     """
     if stack_bytes == "auto":
-        stack_bytes = layout.CPU_STACK_BYTES if jax.default_backend() == "cpu" else None
+        # Compilation takes as long as there are stacks, and fused loops need no caches.
+        stack_bytes = None
     settings.check_state_dtype(state_dtype and jnp.dtype(state_dtype).name)
     options = settings.layout_options(algorithm, weight_layout, stack_bytes)  # type: ignore[arg-type]
     adapter = Adapter(

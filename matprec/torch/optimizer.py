@@ -6,7 +6,6 @@ gradients that are not finite, and state dicts in per-parameter form.
 """
 
 import dataclasses
-import functools
 import inspect
 import sys
 from collections.abc import Callable, Sequence
@@ -15,27 +14,54 @@ from typing import Any, ClassVar, Literal
 import array_api_compat.torch as xp
 import torch
 
-from matprec import layout, settings
+from matprec import balance, layout, settings
 from matprec import step as stepping
 from matprec.algorithms.base import Algorithm
-from matprec.torch import sharding
+from matprec.torch import blocks, sharding
+from matprec.torch.part import Part, Settings, Step, check_gradient, state_dtype
 
 
 @dataclasses.dataclass
 class _GroupState:
-    """A parameter group's layout, its stacks' states, and the number of steps it has taken.
-
-    `present` tells which parameters had a gradient in the last step, `taking_part` (B,) the same
-    per stack, and `waiting` per stack whether any of those may still wait for its first refresh:
-    only then need the device be asked.
-    """
+    """A parameter group's layout, its parts with their states, and how many steps it has taken."""
 
     plan: layout.Plan
-    stacks: list[dict[str, torch.Tensor]]
+    parts: list[Part]
     count: int = 0
-    present: list[bool] = dataclasses.field(default_factory=list)
-    taking_part: list[torch.Tensor] = dataclasses.field(default_factory=list)
-    waiting: list[bool] = dataclasses.field(default_factory=list)
+    _phases: dict[int, list[list[int]]] = dataclasses.field(default_factory=dict)
+
+    @property
+    def stacks(self) -> list[dict[str, torch.Tensor]]:
+        """The states of all stacks, in the plan's order."""
+        found = {
+            number: state
+            for part in self.parts
+            for number, state in zip(part.place.stacks, part.states, strict=True)
+        }
+        return [found[number] for number in range(len(found))]
+
+    def phases(self, algorithms: Sequence[Algorithm]) -> list[list[int]]:
+        """See `balance.phases`."""
+        period: int = algorithms[0].refresh_every  # type: ignore[attr-defined]
+        if period not in self._phases:
+            costs = [
+                balance.cost(algorithms[stack.elementwise], state)
+                for stack, state in zip(self.plan.stacks, self.stacks, strict=True)
+            ]
+            sizes = [len(stack.pieces) for stack in self.plan.stacks]
+            self._phases[period] = balance.phases(costs, sizes, period)
+        return self._phases[period]
+
+
+def _own_memory(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """A new state whose arrays can be written to: identities are views of one for all matrices."""
+    return {key: value.contiguous() for key, value in state.items()}
+
+
+def _parts(plan: layout.Plan, stacks: Sequence[dict[str, torch.Tensor]]) -> list[Part]:
+    return [
+        Part(place, [stacks[number] for number in place.stacks]) for place in layout.split(plan)
+    ]
 
 
 class MatrixOptimizer(torch.optim.Optimizer):
@@ -140,53 +166,36 @@ class MatrixOptimizer(torch.optim.Optimizer):
         return loss
 
     def _step_group(self, group: dict[str, Any], mine: _GroupState) -> None:
-        params = group["params"]
-        grads = [_gradient(param, _state_dtype(group, param)) for param in params]
-        present = [param.grad is not None for param in params]
+        for param in group["params"]:
+            check_gradient(param)
         mine.count += 1
         algorithms = settings.build(self.algorithm_class, group)
-        arrays = layout.gather(xp, mine.plan, grads)
-        finite = layout.finite(xp, mine.plan, arrays)
-        chosen = [algorithms[stack.elementwise] for stack in mine.plan.stacks]
-        if present != mine.present:
-            mine.present = present
-            mine.waiting = [algorithm.refresh_at != "never" for algorithm in chosen]
-            mine.taking_part = [
-                torch.tensor([present[owner] for owner in stack.owners], device=flags.device)
-                for stack, flags in zip(mine.plan.stacks, finite, strict=True)
-            ]
-        live = [flags & part for flags, part in zip(finite, mine.taking_part, strict=True)]
-        outputs, mine.stacks = stepping.step(
-            xp,
-            chosen,
-            mine.stacks,
-            arrays,
-            owners=[stack.owners for stack in mine.plan.stacks],
-            live=live,
-            finite=finite,
-            decays=self._decays(group, mine.plan),
-            cond=functools.partial(_conditional, mine, self._shard),
-        )
-        for number, stack in enumerate(mine.plan.stacks):
-            if stack.elementwise and not algorithms[0].elementwise:
-                outputs[number] = outputs[number] * group["fallback_lr_scale"]
-            started = mine.count >= getattr(chosen[number], "start_step", 1)
-            if mine.waiting[number] and started:
-                part = mine.taking_part[number]
-                mine.waiting[number] = stepping.any_waits(mine.stacks[number], part)
-        for param, update in zip(params, layout.scatter(xp, mine.plan, outputs), strict=True):
-            if update is not None and param.grad is not None:
-                _descend(param, update, group["lr"])
-
-    def _decays(self, group: dict[str, Any], plan: layout.Plan) -> list[torch.Tensor | None]:
-        """weight_decay * parameters per stack; None where there is no decay."""
-        if group["weight_decay"] == 0:
-            return [None] * len(plan.stacks)
-        tensors = [param.to(_state_dtype(group, param)) for param in group["params"]]
-        return [
-            group["weight_decay"] * array if stack.decayed else None
-            for stack, array in zip(plan.stacks, layout.gather(xp, plan, tensors), strict=True)
-        ]
+        phases = mine.phases(algorithms) if group.get("stagger") else None
+        common = Settings(algorithms, mine.count, group, phases)
+        ranks = sharding.world_size() if self._shard else 1
+        held = []
+        for part in mine.parts:
+            if not any(group["params"][number].grad is not None for number in part.place.tensors):
+                continue
+            if blocks.fits(part, common) and blocks.step_in_blocks(part, common):
+                continue
+            step = Step(part, common)
+            if ranks == 1:
+                while step.pending:
+                    for number, pending in list(step.pending.items()):
+                        step.answer(number, sharding.refresh_alone(pending))
+            if step.pending:
+                held.append(step)
+            else:
+                step.finish()
+        while any(step.pending for step in held):
+            waiting = [(step, number) for step in held for number in step.pending]
+            pending = [step.pending[number] for step, number in waiting]
+            carries = sharding.refresh_shared(pending, ranks)
+            for (step, number), carry in zip(waiting, carries, strict=True):
+                step.answer(number, carry)
+        for step in held:
+            step.finish()
 
     def _plan(self, group: dict[str, Any]) -> layout.Plan:
         params, roles = group["params"], group["roles"]
@@ -198,7 +207,7 @@ class MatrixOptimizer(torch.optim.Optimizer):
         if stack_bytes == "auto":
             stack_bytes = layout.CPU_STACK_BYTES if on_cpu else None
         algorithm, _ = settings.build(self.algorithm_class, group)
-        dtypes = [_state_dtype(group, param) for param in params]
+        dtypes = [state_dtype(group, param) for param in params]
         return layout.make_plan(
             [tuple(param.shape) for param in params],
             roles,
@@ -216,12 +225,12 @@ class MatrixOptimizer(torch.optim.Optimizer):
             group = self.param_groups[number]
             plan = self._plan(group)
             algorithms = settings.build(self.algorithm_class, group)
-            zeros = [torch.zeros_like(p, dtype=_state_dtype(group, p)) for p in group["params"]]
+            zeros = [torch.zeros_like(p, dtype=state_dtype(group, p)) for p in group["params"]]
             stacks = [
-                stepping.init(xp, algorithms[stack.elementwise], array)
+                _own_memory(stepping.init(xp, algorithms[stack.elementwise], array))
                 for stack, array in zip(plan.stacks, layout.gather(xp, plan, zeros), strict=True)
             ]
-            mine = self._groups[number] = _GroupState(plan, stacks)
+            mine = self._groups[number] = _GroupState(plan, _parts(plan, stacks))
         return mine
 
     def counters(self) -> dict[str, float]:
@@ -284,53 +293,10 @@ class MatrixOptimizer(torch.optim.Optimizer):
             ]
             plan = self._plan(group)
             stacks = layout.import_state(xp, plan, exported)
-            self._groups[number] = _GroupState(plan, stacks, count)
+            self._groups[number] = _GroupState(plan, _parts(plan, stacks), count)
 
     def __getstate__(self) -> dict[str, Any]:
         return super().__getstate__() | {"_groups": self._groups, "_shard": self._shard}
-
-
-def _gradient(param: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """A parameter's gradient in the state's dtype; zeros where there is none."""
-    if param.grad is None:
-        return torch.zeros_like(param, dtype=dtype)
-    if param.grad.layout is not torch.strided:
-        raise RuntimeError(f"sparse gradients are not supported (parameter {tuple(param.shape)})")
-    return param.grad.to(dtype)
-
-
-def _state_dtype(group: dict[str, Any], param: torch.Tensor) -> torch.dtype:
-    return group["state_dtype"] or torch.promote_types(param.dtype, torch.float32)
-
-
-def _descend(param: torch.Tensor, update: torch.Tensor, lr: float | torch.Tensor) -> None:
-    if isinstance(lr, torch.Tensor):
-        param.sub_(update * lr)
-    else:
-        param.add_(update, alpha=-lr)
-
-
-def _conditional(
-    mine: _GroupState,
-    shard: str | None,
-    algorithm: Any,
-    number: int,
-    choose: Callable[[Any, Any], torch.Tensor],
-    refresh: stepping.Refresh,
-    carry: Any,
-    firsts_only: bool = False,
-) -> Any:
-    scheduled = stepping.is_due(algorithm, mine.count)
-    started = mine.count >= algorithm.start_step
-    waiting = started and mine.waiting[number]
-    if not (waiting or (scheduled and not firsts_only)):
-        return carry
-    chosen = choose(scheduled, started)
-    if (firsts_only or not scheduled) and not chosen.any():
-        return carry
-    if shard and (ranks := sharding.world_size()) > 1:
-        return sharding.refresh_shared(refresh, chosen, carry, number, ranks)
-    return sharding.refresh_alone(refresh, chosen, carry)
 
 
 def make_class(

@@ -1,19 +1,32 @@
 """Refreshes shared by the ranks of `torch.distributed`; everything else is replicated.
 
-Of a stack of B matrices each of the N ranks refreshes at most ceil(B / N), and one collective per
-stack gives every rank the whole: the state is replicated, and a state dict from rank 0 is complete.
-The first share of stack number s goes to rank s mod N, since many stacks have less than N matrices.
+The matrices that are due in a step are dealt out one by one, the dearest first, each to the rank
+that has the least to do; a rank refreshes its share of every stack, and one collective gives every
+rank the whole: the state is replicated, and a state dict from rank 0 is complete.
 
 This asks for the same parameters, the same hyperparameters and the same gradients on all ranks, as
 under `DistributedDataParallel`; then whether a refresh is due is the same everywhere too, without
 asking. All ranks of the default group must take every step.
 """
 
+import dataclasses
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import torch
 import torch.distributed as dist
 
+from matprec import balance
 from matprec.algorithms.base import State
-from matprec.step import Refresh
+from matprec.step import Due
+
+
+class Pending(NamedTuple):
+    """A refresh of those matrices of a stack that are `chosen` (B,), all of them among `rows`."""
+
+    due: Due
+    chosen: torch.Tensor
+    rows: list[int]
 
 
 def world_size() -> int:
@@ -21,43 +34,96 @@ def world_size() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
-def refresh_alone(refresh: Refresh, chosen: torch.Tensor, carry: State) -> State:
-    """`refresh(chosen, carry)`; where LAPACK gives up, the carry, counted in `failed_roots`."""
+def refresh_alone(pending: Pending) -> State:
+    """The carry after the refresh; where LAPACK gives up, the carry, counted in `failed_roots`.
+
+    Some rows of its roots and bases may have been written to.
+    """
+    due, chosen, rows = pending
+    if len(rows) < len(chosen):
+        part, carry = refresh_alone(_some(pending, rows)), _writable(due.carry)
+        for key, value in carry.items():
+            value[rows] = part[key]
+        return carry
     try:
         # LAPACK gives columns, a checkpoint holds rows: their products differ in rounding.
-        return {key: value.contiguous() for key, value in refresh(chosen, carry).items()}
+        refreshed = due.refresh(chosen, due.carry)
+        return {key: value.contiguous() for key, value in refreshed.items()}
     except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
         # No convergence. The roots are kept: no rank may raise alone.
-        return carry | {"failed_roots": carry["failed_roots"] + chosen}
+        return due.carry | {"failed_roots": due.carry["failed_roots"] + chosen}
 
 
-def refresh_shared(
-    refresh: Refresh, chosen: torch.Tensor, carry: State, number: int, ranks: int
-) -> State:
-    """`refresh_alone` by all ranks together; where LAPACK gives up on one, only its share is kept.
+def refresh_shared(everything: Sequence[Pending], ranks: int) -> list[State]:
+    """`refresh_alone` for several stacks, by all ranks together; where LAPACK gives up on one, only
+    that rank's share of the stack is kept."""
+    costs = [
+        [balance.cost(pending.due.algorithm, pending.due.carry)] * len(pending.rows)
+        for pending in everything
+    ]
+    shares = [
+        [
+            [pending.rows[place] for place in places]
+            for pending, places in zip(everything, hand, strict=True)
+        ]
+        for hand in balance.deal(costs, ranks)
+    ]
+    mine = [
+        refresh_alone(_some(pending, rows)) if rows else {}
+        for pending, rows in zip(everything, shares[dist.get_rank()], strict=True)
+    ]
+    found = [_writable(pending.due.carry) for pending in everything]
+    # A collective takes one dtype and device.
+    for kind in dict.fromkeys(map(_kind, found)):
+        chosen = [number for number, carry in enumerate(found) if _kind(carry) == kind]
+        _exchange(
+            [mine[i] for i in chosen],
+            [found[i] for i in chosen],
+            [[share[i] for i in chosen] for share in shares],
+        )
+    return found
 
-    Args:
-      refresh: of the whole stack, as are `chosen` (B,) and `carry`, arrays (B, ...) of one dtype.
-      number: of the stack; decides which rank begins.
-      ranks: how many there are.
-    """
-    matrices = len(chosen)
-    share = -(-matrices // ranks)
-    place = (dist.get_rank() - number) % ranks
-    rows = slice(min(place * share, matrices), min((place + 1) * share, matrices))
-    mine = {key: value[rows] for key, value in carry.items()}
-    if rows.start < rows.stop:
-        mine = refresh_alone(refresh.on(lambda x: x[rows]), chosen[rows], mine)
 
-    widths = [value[0].numel() for value in carry.values()]
-    sent = chosen.new_zeros(share, sum(widths), dtype=carry["last_refresh"].dtype)
-    for columns, value in zip(sent.split(widths, 1), mine.values(), strict=True):
-        columns[: len(value)] = value.reshape(len(value), columns.shape[1])
-    received = [torch.empty_like(sent) for _ in range(ranks)]
+def _exchange(
+    mine: Sequence[State], found: Sequence[State], shares: Sequence[Sequence[list[int]]]
+) -> None:
+    """Write every rank's rows, of which `mine` are this one's, to `found`, the stacks' carries."""
+    sizes = [
+        sum(
+            len(rows) * value[0].numel()
+            for rows, carry in zip(share, found, strict=True)
+            for value in carry.values()
+        )
+        for share in shares
+    ]
+    like = next(iter(found[0].values()))
+    sent = like.new_empty(max(sizes))
+    parts = [value.reshape(-1) for carry in mine for value in carry.values()]
+    if parts:
+        torch.cat(parts, out=sent[: sizes[dist.get_rank()]])
+    received = [torch.empty_like(sent) for _ in shares]
     dist.all_gather(received, sent)
-    shares = [received[(place + number) % ranks] for place in range(ranks)]
-    everything = torch.cat(shares)[:matrices].split(widths, 1)
-    return {
-        key: part.reshape(value.shape).contiguous()
-        for (key, value), part in zip(carry.items(), everything, strict=True)
-    }
+    for share, flat in zip(shares, received, strict=True):
+        start = 0
+        for rows, carry in zip(share, found, strict=True):
+            for value in carry.values() if rows else ():
+                part = flat[start : (start := start + len(rows) * value[0].numel())]
+                value[rows] = part.view(len(rows), *value.shape[1:])
+
+
+def _writable(carry: State) -> State:
+    """Roots and bases may be written to; a step that goes on asks what its counters have been."""
+    return {key: value.clone() if value.ndim == 1 else value for key, value in carry.items()}
+
+
+def _some(pending: Pending, rows: list[int]) -> Pending:
+    """The refresh of these rows alone, as a stack of their own."""
+    due, chosen, _ = pending
+    carry = {key: value[rows] for key, value in due.carry.items()}
+    some = dataclasses.replace(due, refresh=due.refresh.on(lambda x: x[rows]), carry=carry)
+    return Pending(some, chosen[rows], list(range(len(rows))))
+
+
+def _kind(carry: State) -> tuple[torch.dtype, torch.device]:
+    value = next(iter(carry.values()))
+    return value.dtype, value.device

@@ -369,3 +369,39 @@ def test_values_are_combined_over_all_blocks_of_a_tensor():
     assert [list(x) for x in sums] == [[9, 9, 9], [4, 9], [9]]
     (same,) = layout.per_tensor(xp, [(0, 1)], np.add, [values[1]])
     assert same is values[1]
+
+
+# ---------------------------------------- parts
+
+
+def test_parts_are_as_small_as_can_be():
+    """Blocks of one tensor lie in several stacks, and these have other tensors' blocks too."""
+    shapes = [(4, 4), (7, 4), (5,), (3, 4), (9, 2), (0, 3)]
+
+    def parts(**more):
+        plan = plan_of([(shape, None) for shape in shapes], Options("out_in", **more))
+        return [part.tensors for part in layout.split(plan)]
+
+    assert parts() == [(0,), (1,), (2,), (3,), (4,)]
+    assert parts(block_size=4) == [(0, 1, 3), (2,), (4,)]
+    assert parts(elementwise=True) == [(0,), (1,), (2,), (3,), (4,)]
+
+
+@QUICK
+@given(tensors, options)
+def test_parts_together_are_the_plan(specs, opts):
+    plan = plan_of(specs, opts)
+    rng = np.random.default_rng(0)
+    arrays = [rng.normal(size=shape) for shape, _ in specs]
+    whole = layout.gather(xp, plan, arrays)
+    parts = layout.split(plan)
+    assert sorted(n for part in parts for n in part.stacks) == list(range(len(plan.stacks)))
+    numbers = [i for part in parts for i in part.tensors]
+    assert sorted(numbers) == [i for i, array in enumerate(arrays) if array.size]
+    for part in parts:
+        mine = [arrays[i] for i in part.tensors]
+        stacks = layout.gather(xp, part.plan, mine)
+        for number, stack in zip(part.stacks, stacks, strict=True):
+            np.testing.assert_array_equal(stack, whole[number])
+        for x, y in zip(layout.scatter(xp, part.plan, stacks), mine, strict=True):
+            np.testing.assert_array_equal(x, y)

@@ -19,12 +19,13 @@ def refreshes(algorithm, grads):
     found = []
     for count, grad in enumerate(grads, 1):
 
-        def cond(algorithm, number, choose, refresh, carry, firsts_only=False, count=count):
-            chosen = choose(stepping.is_due(algorithm, count), count >= algorithm.start_step)
+        def cond(number, due, count=count):
+            started = count >= due.algorithm.start_step
+            chosen = due.choose(stepping.is_due(due.algorithm, count), started)
             if not chosen.any():
-                return carry
-            found.append((refresh, chosen, carry))
-            return refresh(chosen, carry)
+                return due.carry
+            found.append((due.refresh, chosen, due.carry))
+            return due.refresh(chosen, due.carry)
 
         _, (state,) = stepping.step(
             xp,

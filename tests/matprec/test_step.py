@@ -65,19 +65,20 @@ def ones(batch=2):
     return np.ones((batch, *SHAPE))
 
 
-def run(algorithm, number, choose, refresh, carry, firsts_only=False):
+def run(number, due):
     """A step of the schedule."""
-    return refresh(choose(True, True), carry)
+    return due.refresh(due.choose(True, True), due.carry)
 
 
-def keep(algorithm, number, choose, refresh, carry, firsts_only=False):
+def keep(number, due):
     """A step before the first one."""
-    return refresh(chosen, carry) if np.any(chosen := choose(False, False)) else carry
+    chosen = due.choose(False, False)
+    return due.refresh(chosen, due.carry) if np.any(chosen) else due.carry
 
 
-def between(algorithm, number, choose, refresh, carry, firsts_only=False):
+def between(number, due):
     """A step between those of the schedule."""
-    return refresh(choose(False, True), carry)
+    return due.refresh(due.choose(False, True), due.carry)
 
 
 def step(algorithm, state, grads, *, live=None, finite=None, decay=None, cond=run):
@@ -120,11 +121,11 @@ def test_order(cls, log, basis, saw):
 def test_a_conditional_carries_what_a_refresh_changes_and_nothing_else(cls):
     carried = []
 
-    def cond(algorithm, number, choose, refresh, carry):
+    def cond(number, due):
         assert number == 0
-        carried.append(set(carry))
-        assert set(refresh(choose(True, True), carry)) == set(carry)
-        return carry
+        carried.append(set(due.carry))
+        assert set(due.refresh(due.choose(True, True), due.carry)) == set(due.carry)
+        return due.carry
 
     algorithm = cls(log=[])
     _, state = step(algorithm, stepping.init(xp, algorithm, ones()), ones(), cond=cond)

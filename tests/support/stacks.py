@@ -22,9 +22,10 @@ def run(xp, algorithm, grads, decay=None):
     updates, states = [], []
     for count, grad in enumerate(grads, 1):
 
-        def cond(algorithm, number, choose, refresh, carry, firsts_only=False, count=count):
-            chosen = choose(stepping.is_due(algorithm, count), count >= algorithm.start_step)
-            return refresh(chosen, carry) if xp.any(chosen) else carry
+        def cond(number, due, count=count):
+            started = count >= due.algorithm.start_step
+            chosen = due.choose(stepping.is_due(due.algorithm, count), started)
+            return due.refresh(chosen, due.carry) if xp.any(chosen) else due.carry
 
         (update,), (state,) = stepping.step(
             xp,

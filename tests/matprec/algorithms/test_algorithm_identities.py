@@ -92,8 +92,8 @@ MUTATIONS = [
     ),
     (
         shampoo,
-        "state[name], gram, self.beta2",
-        "state[name], -gram, self.beta2",
+        "linalg.ema_mode_gram(xp, state[name]",
+        "-linalg.ema_mode_gram(xp, -state[name]",
         identities.one_sided_shampoo_is_asgo_on_the_left,
         identities.statistics_grow_or_average,
     ),
@@ -170,14 +170,14 @@ MUTATIONS = [
     ),
     (
         nadamw,
-        'linalg.ema(xp, state["second_moment"], grads * grads, self.beta2)',
-        'linalg.ema(xp, state["second_moment"], grads**4, self.beta2)',
+        'linalg.ema_squares(xp, state["second_moment"], grads, self.beta2)',
+        'linalg.ema_squares(xp, state["second_moment"], grads**2, self.beta2)',
         identities.scale,
     ),
     (
         moments,
-        "return mean / (xp.sqrt(linalg.debias(xp, second_moment, beta2, t)) + eps)",
-        "return -mean / (xp.sqrt(linalg.debias(xp, second_moment, beta2, t)) - eps)",
+        "return linalg.quotient(xp, mean, second_moment, bias, eps)",
+        "return linalg.quotient(xp, -mean, second_moment, bias, -eps)",
         identities.adam_without_momentum_divides_by_the_running_root_mean_square,
     ),
     # lengths
@@ -216,8 +216,8 @@ MUTATIONS = [
     ),
     (
         moments,
-        "return mean / (xp.sqrt(linalg.debias(xp, second_moment, beta2, t)) + eps)",
-        "return mean / (linalg.debias(xp, second_moment, beta2, t) + eps)",
+        "return linalg.quotient(xp, mean, second_moment, bias, eps)",
+        "return linalg.quotient(xp, mean, second_moment**2, bias**2, eps)",
         identities.scale,
     ),
     (

@@ -92,8 +92,8 @@ MUTATIONS = [
     ),
     (
         caspr,
-        "linalg.gram(xp, grads, side), self.beta2",
-        "-linalg.gram(xp, grads, side), self.beta2",
+        "linalg.ema_gram(xp, state[side], grads, side, self.beta2)",
+        "-linalg.ema_gram(xp, state[side], grads, side, self.beta2)",
         identities.sums_of_caspr_grow,
     ),
     (
@@ -121,8 +121,8 @@ MUTATIONS = [
     ),
     (
         grafted,
-        'state["second_moment"], squares, algorithm.beta2',
-        'state["second_moment"], squares, algorithm.beta2**2',
+        'state["second_moment"], grads, algorithm.beta2',
+        'state["second_moment"], grads, algorithm.beta2**2',
         identities.zero_gradients_let_two_sided_states_decay,
     ),
     (
@@ -171,15 +171,15 @@ MUTATIONS = [
     ),
     (
         caspr_adaptive,
-        'new["left_before"] = state["left"]\n',
-        'new["left_before"] = state["left_before"]\n',
+        'xp.asarray(state["left"], copy=True)',
+        'state["left_before"]',
         identities.caspr_adaptive_carries_its_right_factor_over,
         identities.carried_over_history_is_whitened_by_the_current_root,
     ),
     (
         caspr_adaptive,
-        'linalg.gram(xp, white, "right") / grads.shape[-2]',
-        'linalg.gram(xp, grads, "right") / grads.shape[-2]',
+        "white = white * grads.shape[-2] ** -0.5",
+        "white = grads * grads.shape[-2] ** -0.5",
         identities.without_memory_caspr_adaptive_whitens_constant_gradients,
         identities.carried_over_history_is_whitened_by_the_current_root,
     ),
@@ -198,8 +198,8 @@ MUTATIONS = [
     ),
     (
         kl_shampoo,
-        "/ length",
-        "/ length**2",
+        "length**-0.5",
+        "length**-1",
         identities.with_one_side_left_out_they_are_asgo,
     ),
 ]

@@ -61,9 +61,9 @@ def test_state_has_the_size_that_is_told(name, shape):
 # Source, original text, mutated text, and the identities that must fail for one of the shapes.
 MUTATIONS = [
     (
-        factored,
-        "old + weight * (new - old)",
-        "old - weight * (new - old)",
+        linalg,
+        "return old + weight * (new - old)",
+        "return old - weight * (new - old)",
         identities.time_corrected_averages_are_debiased_averages,
         identities.constant_gradients_change_nothing_after_the_first_step,
     ),

@@ -139,4 +139,4 @@ def test_the_device_is_asked_only_while_something_waits(monkeypatch, name):
             param.grad = torch.randn(param.shape)
         optimizer.step()
     assert len(asked) == (name in optimizers.REFRESHING_NAMES)
-    assert not any(optimizer._groups[0].waiting)
+    assert not any(any(part.waiting) for part in optimizer._groups[0].parts)

@@ -47,8 +47,8 @@ MUTATIONS = [
     ),
     (
         kl_shampoo,
-        "white, side) / length",
-        "white, side)",
+        "white * length**-0.5",
+        "white",
         identities.statistics_are_whitened_by_the_roots_before_the_step,
         identities.the_first_step_inverts_singular_values,
         identities.constant_gradients_lead_to_the_polar_factor,

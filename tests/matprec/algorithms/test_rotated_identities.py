@@ -229,15 +229,15 @@ MUTATIONS = [
     ),
     (
         moments,
-        "return mean / (xp.sqrt(linalg.debias(xp, second_moment, beta2, t)) + eps)",
-        "return mean / (linalg.debias(xp, second_moment, beta2, t) + eps)",
+        "return linalg.quotient(xp, mean, second_moment, bias, eps)",
+        "return linalg.quotient(xp, mean, second_moment**2, bias**2, eps)",
         identities.scale_and_sign,
         identities.the_first_step_of_adadiag_has_adams_length,
     ),
     (
         moments,
-        "return mean / (xp.sqrt(linalg.debias(xp, second_moment, beta2, t)) + eps)",
-        "return mean / (xp.sqrt(linalg.debias(xp, second_moment, beta2, t)) + eps) + 1",
+        "return linalg.quotient(xp, mean, second_moment, bias, eps)",
+        "return linalg.quotient(xp, mean, second_moment, bias, eps) + 1",
         identities.zero_gradients_from_the_start,
     ),
     (

@@ -93,8 +93,8 @@ MUTATIONS = [
     ),
     (
         soap,
-        "turned * turned, self.beta2",
-        "grads * grads, self.beta2",
+        'state["second_moment"], turned, self.beta2',
+        'state["second_moment"], grads, self.beta2',
         identities.the_second_moment_moves_with_its_columns,
         identities.from_the_same_bases_it_is_adadiag_until_the_next_refresh,
         identities.orthogonal_equivariance,
@@ -113,14 +113,14 @@ MUTATIONS = [
     ),
     (
         moments,
-        "xp.sqrt(linalg.debias(xp, second_moment, beta2, t)) + eps",
-        "xp.sqrt(linalg.debias(xp, second_moment, beta2, t)) - eps",
+        "linalg.quotient(xp, mean, second_moment, bias, eps)",
+        "linalg.quotient(xp, mean, second_moment, bias, -eps)",
         identities.constant_gradients_give_the_polar_factor_damped_outside_the_root,
     ),
     (
         moments,
-        "xp.sqrt(linalg.debias(xp, second_moment, beta2, t)) + eps",
-        "linalg.debias(xp, second_moment, beta2, t) + eps",
+        "linalg.quotient(xp, mean, second_moment, bias, eps)",
+        "linalg.quotient(xp, mean, second_moment**2, bias**2, eps)",
         identities.scale_and_sign,
     ),
     # refreshes
@@ -132,8 +132,8 @@ MUTATIONS = [
     ),
     (
         soap,
-        "xp.matmul(xp.matrix_transpose(old), basis)",
-        "xp.matmul(xp.matrix_transpose(basis), old)",
+        'state["mean"], _transposed(xp, old_bases))',
+        'state["mean"], old_bases)',
         identities.the_first_moment_is_the_plain_average_in_other_coordinates,
         identities.updates_take_the_bases_from_before_their_gradient,
     ),
@@ -147,13 +147,13 @@ MUTATIONS = [
     ),
     (
         soap,
-        "moment = xp.take_along_axis(moment, order",
-        "xp.take_along_axis(moment, order",
+        "moment = _reordered(",
+        "_reordered(",
         identities.the_second_moment_moves_with_its_columns,
     ),
     (
         soap,
-        "xp.linalg.qr(product)[0]",
+        "xp.linalg.qr(xp.matrix_transpose(product))[0]",
         "xp.linalg.qr(old)[0]",
         identities.a_refresh_is_one_orthogonal_iteration,
         identities.bases_refreshed_in_every_step_find_the_eigenvectors,
@@ -172,8 +172,8 @@ MUTATIONS = [
     ),
     (
         soap,
-        "xp.where(linalg.per_matrix(xp, zero, basis), old, basis)",
-        "xp.where(linalg.per_matrix(xp, zero, basis), -old, basis)",
+        "linalg.choose(xp, zero, old, basis)",
+        "linalg.choose(xp, zero, -old, basis)",
         identities.zero_gradients,
     ),
     (

@@ -14,6 +14,8 @@ import torch_steps
 from torch_shards import DTYPES, EVERY, FAILURE, MIDDLE, SHAPES, STEPS
 from workload_processes import run_pytorch_ranks
 
+from matprec.algorithms.base import Algorithm
+
 names = pytest.mark.parametrize("name", optimizers.NAMES)
 refreshing = pytest.mark.parametrize("name", optimizers.REFRESHING_NAMES)
 dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -113,7 +115,7 @@ def test_two_ranks_continue_from_a_checkpoint_of_one_process(name, dtype, ranks)
         assert_close(results[name, dtype]["resumed"], alone(name, dtype, STEPS)[1], dtype)
 
 
-def test_one_collective_per_stack_and_refresh(ranks):
+def test_one_collective_per_step_with_a_refresh(ranks):
     for (name, dtype), mine in ranks[0][0].items():
         refreshes = mine["collectives"]
         assert refreshes == ranks[1][0][name, dtype]["collectives"]
@@ -122,10 +124,10 @@ def test_one_collective_per_stack_and_refresh(ranks):
             continue
         every = mine["end"]["param_groups"][0]["refresh_every"]
         assert every in (EVERY, 1)
-        matrices = len({SHAPES[index] for index in MATRICES})
-        scheduled = -(-STEPS // every) * matrices
         # The late first refresh of one matrix; and first ones by another method are apart.
-        assert scheduled <= refreshes <= scheduled + matrices + 1
+        algorithm = optimizers.ALGORITHMS[name]
+        apart = algorithm.first_refresh is not Algorithm.first_refresh
+        assert refreshes == -(-STEPS // every) + (every > 1) + apart
 
 
 @refreshing
@@ -150,10 +152,10 @@ def test_a_factorisation_that_gives_up_on_one_rank(name, dtype, ranks):
         assert all(torch.isfinite(x).all() for x in results[name, dtype]["failed"])
 
 
-def test_ranks_take_turns_and_split_stacks(ranks):
-    """Stacks of one matrix go to the ranks in turn; of five matrices one rank takes three."""
+def test_ranks_share_what_is_due(ranks):
+    """The dearest of four matrices outweighs the others; of five alike one rank takes three."""
     (_, first), (_, second) = ranks
-    assert (first["shared"], second["shared"]) == ([1, 1], [1, 1])
+    assert (first["shared"], second["shared"]) == ([1], [1, 1, 1])
     assert (first["five"], second["five"]) == ([3], [2])
 
 

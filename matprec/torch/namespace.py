@@ -1,0 +1,104 @@
+"""PyTorch as an array namespace, with its own forms of what `matprec.linalg` calls replaceable.
+
+PyTorch runs operation by operation, and each one reads and writes memory: the plain forms spend as
+much time on that as on matrix products. `torch.where` is the slowest of all on a CPU, several times
+a multiplication.
+"""
+
+from typing import Any
+
+import array_api_compat.torch as compat
+import torch
+
+from matprec import linalg
+
+# Rows of a Gram matrix that are computed at once: with fewer, products lose more than is saved.
+_STRIP = 192
+
+
+class Namespace(linalg.Replacing):
+    """`array_api_compat.torch`, whose choices look at their flags where that costs nothing."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(compat, name)
+
+    def _consumed(self, old: torch.Tensor) -> torch.Tensor:
+        """What an average may be written to. Here a copy: matrices that are not live keep `old`,
+        and the others get the same numbers as in a step `IN_PLACE`, to the last bit."""
+        return old.clone()
+
+    def ema(self, old: torch.Tensor, new: torch.Tensor, beta: float) -> torch.Tensor:
+        """See `linalg.ema`."""
+        old = self._consumed(old)
+        return old.add_(new) if beta == 1 else old.lerp_(new, 1 - beta)
+
+    def ema_squares(self, old: torch.Tensor, x: torch.Tensor, beta: float) -> torch.Tensor:
+        """See `linalg.ema_squares`."""
+        old = self._consumed(old)
+        if beta == 1:
+            return old.addcmul_(x, x)
+        return old.mul_(beta).addcmul_(x, x, value=1 - beta)
+
+    def ema_gram(
+        self, old: torch.Tensor, x: torch.Tensor, side: linalg.Side, beta: float
+    ) -> torch.Tensor:
+        """See `linalg.ema_gram`. A large one is computed from the diagonal on, the rest copied."""
+        old = self._consumed(old)
+        rows, weight = x if side == "left" else x.mT, 1 if beta == 1 else 1 - beta
+        size = old.shape[-1]
+        width = _STRIP if old.device.type == "cpu" and size >= 2 * _STRIP else size
+        for start in range(0, size, width):
+            stop = start + width
+            strip = old[:, start:stop, start:]
+            strip.baddbmm_(rows[:, start:stop], rows[:, start:].mT, beta=beta, alpha=weight)
+            old[:, stop:, start:stop].copy_(old[:, start:stop, stop:].mT)
+        return old
+
+    def approach(self, old: torch.Tensor, new: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        """See `linalg.approach`."""
+        return self._consumed(old).lerp_(new, weight)
+
+    def blend(self, old: torch.Tensor, new: torch.Tensor, beta: float) -> torch.Tensor:
+        """See `linalg.blend`."""
+        return old + new if beta == 1 else torch.lerp(old, new, 1 - beta)
+
+    def quotient(
+        self, x: torch.Tensor, y: torch.Tensor, scale: torch.Tensor, eps: float
+    ) -> torch.Tensor:
+        """See `linalg.quotient`."""
+        root = torch.div(y, scale).sqrt_().add_(eps)
+        return torch.div(x, root, out=root)
+
+    def squares(self, x: torch.Tensor) -> torch.Tensor:
+        """See `linalg.squares`."""
+        flat = x.reshape(len(x), 1, -1)
+        return torch.bmm(flat, flat.mT)[:, 0, 0]
+
+    def choose(self, flags: torch.Tensor, new: Any, old: Any) -> torch.Tensor:
+        """See `linalg.choose`; on other devices than a CPU nobody waits for the flags."""
+        like = new if isinstance(new, torch.Tensor) else old
+        if flags.device.type == "cpu":
+            if isinstance(new, torch.Tensor) and flags.all():
+                return new
+            if isinstance(old, torch.Tensor) and not flags.any():
+                return old
+        return torch.where(linalg.per_matrix(compat, flags, like), new, old)
+
+    def masked(self, x: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
+        """See `linalg.masked`."""
+        return x if keep.device.type == "cpu" and keep.all() else x * keep
+
+    def take_rows(self, x: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
+        """See `linalg.take_rows`; whole rows are copied, not entries."""
+        start = x.shape[1] * torch.arange(len(x), device=x.device)[:, None]
+        return x.reshape(-1, x.shape[2]).index_select(0, (order + start).reshape(-1)).view(x.shape)
+
+
+class InPlace(Namespace):
+    """A `Namespace` for steps in which every matrix is live: averages reuse their memory."""
+
+    def _consumed(self, old: torch.Tensor) -> torch.Tensor:
+        return old
+
+
+PLAIN, IN_PLACE = Namespace(), InPlace()
