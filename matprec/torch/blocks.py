@@ -8,6 +8,7 @@ import torch
 
 from matprec import step as stepping
 from matprec.algorithms.base import State
+from matprec.torch import namespace
 from matprec.torch.namespace import IN_PLACE
 from matprec.torch.part import Part, Settings, descend
 
@@ -22,7 +23,7 @@ def fits(part: Part, settings: Settings) -> bool:
     grad = param.grad
     return (
         param.numel() > BLOCK
-        and param.device.type == "cpu"
+        and namespace.is_host(param)
         and grad is not None
         and param.is_contiguous()
         and grad.is_contiguous()

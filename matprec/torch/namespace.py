@@ -16,6 +16,11 @@ from matprec import linalg
 _STRIP = 192
 
 
+def is_host(x: torch.Tensor) -> bool:
+    """Whether Python can look at a tensor without waiting for a device."""
+    return x.device.type == "cpu"
+
+
 class Namespace(linalg.Replacing):
     """`array_api_compat.torch`, whose choices look at their flags where that costs nothing."""
 
@@ -46,7 +51,7 @@ class Namespace(linalg.Replacing):
         old = self._consumed(old)
         rows, weight = x if side == "left" else x.mT, 1 if beta == 1 else 1 - beta
         size = old.shape[-1]
-        width = _STRIP if old.device.type == "cpu" and size >= 2 * _STRIP else size
+        width = _STRIP if is_host(old) and size >= 2 * _STRIP else size
         for start in range(0, size, width):
             stop = start + width
             strip = old[:, start:stop, start:]
@@ -77,7 +82,7 @@ class Namespace(linalg.Replacing):
     def choose(self, flags: torch.Tensor, new: Any, old: Any) -> torch.Tensor:
         """See `linalg.choose`; on other devices than a CPU nobody waits for the flags."""
         like = new if isinstance(new, torch.Tensor) else old
-        if flags.device.type == "cpu":
+        if is_host(flags):
             if isinstance(new, torch.Tensor) and flags.all():
                 return new
             if isinstance(old, torch.Tensor) and not flags.any():
@@ -86,7 +91,7 @@ class Namespace(linalg.Replacing):
 
     def masked(self, x: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
         """See `linalg.masked`."""
-        return x if keep.device.type == "cpu" and keep.all() else x * keep
+        return x if is_host(keep) and keep.all() else x * keep
 
     def take_rows(self, x: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
         """See `linalg.take_rows`; whole rows are copied, not entries."""

@@ -14,6 +14,7 @@ import torch
 from matprec import layout
 from matprec import step as stepping
 from matprec.algorithms.base import Algorithm, State
+from matprec.torch import namespace
 from matprec.torch.namespace import IN_PLACE, PLAIN, Namespace
 from matprec.torch.sharding import Pending
 
@@ -190,7 +191,7 @@ def check_gradient(param: torch.Tensor) -> None:
 
 def _space(live: torch.Tensor) -> Namespace:
     """For a stack whose matrices are `live` (B,): on other devices nobody waits for these flags."""
-    return IN_PLACE if live.device.type == "cpu" and live.all() else PLAIN
+    return IN_PLACE if namespace.is_host(live) and live.all() else PLAIN
 
 
 def _gradient(param: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

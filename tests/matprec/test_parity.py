@@ -81,7 +81,7 @@ FEWER = {  # shapes that do for a case
     "merged": [(6, 6), (6, 6), (4, 9), (4, 3, 3, 1), (7,), (1, 6), ()],
 }
 # What some references do not know, and other tests cover: layouts, fallbacks, RMS alignment, roots.
-ELSEWHERE = {"block_size", "precondition_head", "rms", "graft", "root_method"}
+ELSEWHERE = {"block_size", "precondition_head", "rms", "graft", "root_method", "stagger"}
 ELSEWHERE |= {"refresh_every", "start_step"}  # of algorithms that have nothing to refresh
 UNDECAYED = ("sums", "newton")  # in torch's layout; the other cases have decay, in flax's
 

@@ -87,7 +87,7 @@ def test_a_plain_run_of_each_stack_gives_the_same(name):
 
 @refreshing
 def test_jax_does_what_torch_does(name, x64):
-    params, optimizer, seen = trained(name)
+    params, optimizer, _ = trained(name)
     group = optimizer.param_groups[0]
     keys = optimizers.quick(name, group["refresh_every"])
     mine = optimizers.alias(name)(

@@ -49,6 +49,7 @@ def train(framework: str, dtype: str, ranks: Any) -> dict[tuple[str, str], dict[
 
     from benchmark import backend, submission
     from benchmark.trial import Rules, Trial
+    from matprec import balance
     from matprec import step as stepping
     from submissions.registry import OPTIMIZERS
 
@@ -57,10 +58,11 @@ def train(framework: str, dtype: str, ranks: Any) -> dict[tuple[str, str], dict[
     else:
         from device_rows_torch import DeviceRowsTorch as Rows
 
-    refresh, refreshed = stepping.Refresh.__call__, []
+    refresh, refreshed, costs = stepping.Refresh.__call__, [], []
 
     def counted(self, chosen, carry):
         refreshed.append(len(chosen))
+        costs.extend([balance.cost(self.method.__self__, carry)] * len(chosen))
         return refresh(self, chosen, carry)
 
     stepping.Refresh.__call__ = counted
@@ -70,6 +72,7 @@ def train(framework: str, dtype: str, ranks: Any) -> dict[tuple[str, str], dict[
         bare = [f"asgo{BARE}"] if framework == "pytorch" else []
         for name in (*OPTIMIZERS, *(f"{name}{PARTS}" for name in IN_PARTS), *bare):
             refreshed.clear()
+            costs.clear()
             path = submission.path_of(optimizer(name), framework)
             module = submission.load(path, framework, ROOT)
             functions = vars(module) | {"get_batch_size": lambda _: BATCH}
@@ -92,6 +95,7 @@ def train(framework: str, dtype: str, ranks: Any) -> dict[tuple[str, str], dict[
                 "losses": [row["train/loss"] for _, row in running.eval_results],
                 "parameters": arrays(running._state[1]),
                 "refreshed": list(refreshed),
+                "costs": list(costs),
             }
     finally:
         stepping.Refresh.__call__ = refresh
