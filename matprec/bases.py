@@ -50,7 +50,7 @@ def singular_bases(
       decomposition, because torch raises on NaN. Vectors that belong to no singular value of the
       small side are as the decomposition leaves them.
     """
-    finite = xp.all(xp.isfinite(grads), axis=(-2, -1))
+    finite = linalg.all_finite(xp, grads)
     safe = xp.where(finite[:, None, None], grads, 0.0)
     wide = safe if small == "left" else xp.matrix_transpose(safe)
     rows, columns = wide.shape[-2:]
@@ -73,7 +73,7 @@ def singular_bases(
         bases[large] = xp.concat([pairs * signs, rest], axis=-1)
     ok = finite
     for basis in bases.values():
-        ok = ok & xp.all(xp.isfinite(basis), axis=(-2, -1))
+        ok = ok & linalg.all_finite(xp, basis)
     return bases, ok
 
 

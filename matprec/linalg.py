@@ -175,6 +175,24 @@ def bias(xp: Any, x: Array, beta: Any, t: Array) -> Array:
     return per_matrix(xp, correction, x)
 
 
+def all_finite(xp: Any, x: Array) -> Array:
+    """Which matrices (...) of a stack (..., m, n) are finite; two passes, where `isfinite` of all
+    entries takes several."""
+    least, most = xp.min(x, axis=(-2, -1)), xp.max(x, axis=(-2, -1))
+    return xp.isfinite(least) & xp.isfinite(most)
+
+
+def all_zero(xp: Any, x: Array) -> Array:
+    """Which matrices (...) of a stack (..., m, n) are zero."""
+    return (xp.min(x, axis=(-2, -1)) == 0) & (xp.max(x, axis=(-2, -1)) == 0)
+
+
+@replaceable
+def orthonormal(xp: Any, x: Array) -> Array:
+    """Orthonormal columns (..., m, n), m >= n, that span the same as those of `x`: Q of x = QR."""
+    return xp.linalg.qr(x)[0]
+
+
 def norm(xp: Any, x: Array) -> Array:
     """Frobenius norms of a stack (B, m, n) or (B, d1, ..., dk), shape (B, 1, ..., 1)."""
     return per_matrix(xp, xp.sqrt(squares(xp, x)), x)

@@ -80,13 +80,13 @@ def inverse_root(
       ValueError: if the method cannot do what is asked, see `check_root_method`.
     """
     check_root_method("inverse_root", method, exponent, eps_mode)
-    finite = xp.all(xp.isfinite(a), axis=(-2, -1))
+    finite = linalg.all_finite(xp, a)
     safe = xp.where(finite[..., None, None], a, linalg.identity_like(xp, a, a.shape[-1]))
     if method == "eigh":
         root, ok = _by_eigh(xp, safe, exponent, eps, eps_mode), True
     else:
         root, ok = _by_products(xp, safe, round(1 / exponent), eps, eps_mode, method)
-    return root, finite & ok & xp.all(xp.isfinite(root), axis=(-2, -1))
+    return root, finite & ok & linalg.all_finite(xp, root)
 
 
 def check_root_method(owner: str, method: Any, exponent: Any, eps_mode: Any) -> None:

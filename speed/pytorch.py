@@ -1,20 +1,31 @@
 """Optimizers over tensors of a model's shapes, without the model: PyTorch."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
 import matprec.torch
-from speed.contenders import LEARNING_RATE, SCALE, WEIGHT_DECAY, refreshes
+from speed import plans
+from speed.contenders import own_settings, refreshes
+from speed.peers import PEERS
+from speed.settings import LEARNING_RATE, SCALE, WEIGHT_DECAY
 from speed.tensors import Tensor
 from submissions.registry import OPTIMIZERS
+
+COMMON: dict[str, Any] = {"lr": LEARNING_RATE, "weight_decay": WEIGHT_DECAY}
 
 
 class Stepper:
     """Parameters, gradients to choose from, and an optimizer; `step` is what is timed."""
 
-    def __init__(self, name: str, tensors: Sequence[Tensor], refresh_every: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        tensors: Sequence[Tensor],
+        refresh_every: int,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
         chance = torch.Generator().manual_seed(0)
         self._parameters = [
             torch.nn.Parameter(SCALE * torch.randn(shape, generator=chance)) for shape, _ in tensors
@@ -23,7 +34,7 @@ class Stepper:
         self._gradients = [
             [SCALE * torch.randn(shape, generator=chance) for shape, _ in tensors] for _ in range(2)
         ]
-        self._optimizer = _make(name, self._parameters, tensors, refresh_every)
+        self._optimizer = _make(name, self._parameters, tensors, refresh_every, settings or {})
 
     def prepare(self, number: int) -> None:
         """Not timed: the gradients of step `number`."""
@@ -38,15 +49,22 @@ class Stepper:
         return 0.0
 
     def state_bytes(self) -> int:
-        """Of all tensors of the state, after a step."""
-        state = self._optimizer.state_dict()["state"].values()
-        return sum(_bytes(value) for entry in state for value in entry.values())
+        """Of all tensors that can be found in the state, after a step."""
+        return _bytes(self._optimizer.state_dict()["state"], set())
 
 
-def _bytes(value: object) -> int:
+def _bytes(value: object, seen: set[int]) -> int:
+    """Of tensors in containers and in objects' attributes, each one once."""
+    if id(value) in seen:
+        return 0
+    seen.add(id(value))
     if isinstance(value, torch.Tensor):
         return value.numel() * value.element_size()
-    return sum(map(_bytes, value)) if isinstance(value, list | tuple) else 0
+    if isinstance(value, list | tuple):
+        return sum(_bytes(item, seen) for item in value)
+    if isinstance(value, dict):
+        return sum(_bytes(item, seen) for item in value.values())
+    return _bytes(vars(value), seen) if hasattr(value, "__dict__") else 0
 
 
 def _make(
@@ -54,42 +72,50 @@ def _make(
     parameters: list[torch.nn.Parameter],
     tensors: Sequence[Tensor],
     refresh_every: int,
-) -> torch.optim.Optimizer:
-    kwargs: dict[str, Any] = {"lr": LEARNING_RATE, "weight_decay": WEIGHT_DECAY}
+    settings: Mapping[str, Any],
+) -> Any:
     if name == "torch_adamw_fused":
-        return torch.optim.AdamW(parameters, fused=True, **kwargs)
+        return torch.optim.AdamW(parameters, fused=True, **COMMON)
     if name == "torch_adamw_foreach":
-        return torch.optim.AdamW(parameters, foreach=True, **kwargs)
-    roles = [tensor.role for tensor in tensors]
-    if name == "torch_muon":
-        return _Both(parameters, roles, kwargs)
+        return torch.optim.AdamW(parameters, foreach=True, **COMMON)
+    if name in PEERS:
+        return _Both(name, parameters, tensors, refresh_every)
     algorithm = OPTIMIZERS[name].algorithm
     assert algorithm is not None
+    more = own_settings(name, settings)
     if refreshes(name):
-        kwargs["refresh_every"] = refresh_every
-    return matprec.torch.BY_ALGORITHM[algorithm](parameters, roles=roles, **kwargs)
+        more["refresh_every"] = refresh_every
+    roles = [tensor.role for tensor in tensors]
+    return matprec.torch.BY_ALGORITHM[algorithm](parameters, roles=roles, **COMMON, **more)
 
 
-class _Both(torch.optim.Optimizer):
-    """torch.optim.Muon, which takes matrices only, and AdamW for the rest."""
+class _Both:
+    """A peer for the matrices, and AdamW for the rest."""
 
     def __init__(
-        self, parameters: list[torch.nn.Parameter], roles: list[str], kwargs: dict[str, Any]
+        self,
+        name: str,
+        parameters: list[torch.nn.Parameter],
+        tensors: Sequence[Tensor],
+        refresh_every: int,
     ) -> None:
-        super().__init__(parameters, {})
-        pairs = list(zip(parameters, roles, strict=True))
-        muon = [p for p, role in pairs if p.ndim == 2 and role not in ("embedding", "head")]
-        ids = {id(p) for p in muon}
-        others = [p for p in parameters if id(p) not in ids]
-        self._parts = [
-            torch.optim.Muon(muon, **kwargs),
-            torch.optim.AdamW(others, fused=True, **kwargs),
+        peer = PEERS[name]
+        taken = [
+            matrix and peer.takes(tensor)
+            for matrix, tensor in zip(
+                plans.matrices(peer.family, tensors, "pytorch"), tensors, strict=True
+            )
         ]
+        pairs = list(zip(parameters, taken, strict=True))
+        others = [parameter for parameter, mine in pairs if not mine]
+        self._parts = [peer.build([p for p, mine in pairs if mine], refresh_every)]
+        if others:
+            self._parts.append(torch.optim.AdamW(others, fused=True, **COMMON))
 
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
+    def step(self) -> None:
         for part in self._parts:
-            part.step(closure)
+            part.step()
 
-    def state_dict(self) -> dict:
-        entries = [entry for part in self._parts for entry in part.state_dict()["state"].values()]
-        return {"state": dict(enumerate(entries)), "param_groups": []}
+    def state_dict(self) -> dict[str, Any]:
+        """Of peers the state itself: not every package can tell it."""
+        return {"state": [dict(part.state) for part in self._parts]}

@@ -1,8 +1,11 @@
 """The parameters of the models that steps are timed on and memory is estimated for."""
 
 import functools
+import json
+from pathlib import Path
 from typing import NamedTuple
 
+from matprec.layout import ROLES
 from submissions.common.roles import role_of
 from workloads_overrides import shapes
 from workloads_overrides.c4.config import MODELS, SMALL, ModelConfig
@@ -18,22 +21,70 @@ class Tensor(NamedTuple):
     role: str
 
 
+# Steps are timed without embeddings too, which no method takes for matrices.
+WITHOUT_EMBEDDING = {f"{name}_no_embedding": name for name in ("wmt",)}
+
+
+class ShapesError(ValueError):
+    """A file of shapes cannot be read; the message is one line."""
+
+
 def models() -> list[str]:
     """Names of the models whose shapes are known."""
     return [*shapes.workloads(), *LLAMA]
 
 
+def timed_models() -> list[str]:
+    """These, and parts of them."""
+    return [*models(), *WITHOUT_EMBEDDING]
+
+
 def tensors(model: str, framework: str) -> tuple[Tensor, ...]:
     """All parameters of a model in `jax` or `pytorch`, as the submissions see them.
 
+    Args:
+        model: one of `timed_models`, or the path of a JSON file, see `from_file`.
+        framework: `jax` or `pytorch`.
+
     Raises:
         ValueError: the model is unknown.
+        ShapesError: the file cannot be read.
     """
     if model in LLAMA:
         return llama(LLAMA[model], framework)
-    if model not in shapes.workloads():
-        raise ValueError(f"unknown model {model!r}; known: {', '.join(models())}")
-    return official(model, framework)
+    if model in WITHOUT_EMBEDDING:
+        every = official(WITHOUT_EMBEDDING[model], framework)
+        return tuple(tensor for tensor in every if tensor.role != "embedding")
+    if model in shapes.workloads():
+        return official(model, framework)
+    if model.endswith(".json"):
+        return from_file(model, framework)
+    raise ValueError(f"unknown model {model!r}; known: {', '.join(timed_models())}")
+
+
+def from_file(path: str, framework: str) -> tuple[Tensor, ...]:
+    """Of a file with one list per framework of `[shape, role]`, shapes as the framework has them.
+
+    Raises:
+        ShapesError: it cannot be read, or a line of it is wrong.
+    """
+    try:
+        rows = json.loads(Path(path).read_text())[framework]
+        found = tuple(Tensor(tuple(shape), role) for shape, role in rows)
+    except OSError as error:
+        raise ShapesError(f"{path}: {error.strerror}") from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise ShapesError(
+            f"{path}: not of the form {{{framework!r}: [[shape, role], ...], ...}}: {error}"
+        ) from None
+    for shape, role in found:
+        if role not in ROLES:
+            raise ShapesError(f"{path}: role {role!r} is not one of {', '.join(ROLES)}")
+        if not all(isinstance(side, int) and side > 0 for side in shape):
+            raise ShapesError(f"{path}: {list(shape)} is no shape of positive integers")
+    if not found:
+        raise ShapesError(f"{path}: no shapes for {framework}")
+    return found
 
 
 @functools.cache

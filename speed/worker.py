@@ -1,4 +1,4 @@
-"""Times the steps of one optimizer in a process of its own: `python -m speed.worker SETUP`.
+"""Times the steps of one contender in a process of its own: `python -m speed.worker SETUP`.
 
 SETUP and what is printed are the fields of `Setup` and `Measured` as JSON. The number of threads is
 set before a framework is imported.
@@ -9,18 +9,31 @@ import gc
 import importlib
 import json
 import os
-import resource
 import sys
 import time
+from collections.abc import Sequence
+from typing import Any
 
-from speed.contenders import refreshes
+from speed.contenders import is_staggered, refreshes
+from speed.peers import PEERS
 from speed.tensors import tensors
 
 
 @dataclasses.dataclass(frozen=True)
 class Setup:
-    """framework: `jax` or `pytorch`; model: of `tensors.models`; periods: of `refresh_every` steps
-    that are timed, after the first one."""
+    """What is timed.
+
+    Attributes:
+      framework: `jax` or `pytorch`.
+      contender: see `contenders`.
+      model: of `tensors.timed_models`, or a file.
+      threads: of the process.
+      refresh_every: steps between refreshes.
+      periods: of `refresh_every` steps that are timed.
+      settings: pairs of hyperparameters of this project's optimizers and values; who does not have
+        one goes without.
+      paths: folders that peers are imported from.
+    """
 
     framework: str
     contender: str
@@ -28,12 +41,21 @@ class Setup:
     threads: int = 1
     refresh_every: int = 10
     periods: int = 2
+    settings: Sequence[tuple[str, Any]] = ()
+    paths: Sequence[str] = ()
 
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """Seconds of single steps, without and with a refresh, and of compilation; bytes of the state,
-    and by how many bytes the process at its largest exceeded what it held after the first step."""
+    """What a process found.
+
+    Attributes:
+      plain_s, refresh_s: seconds of single steps without and with a refresh, in their order.
+      compile_s: seconds; peers that compile in their first steps do not tell.
+      state_bytes: of the state; of a peer's, what can be found.
+      temporary_bytes: by how much the process at its largest exceeded what it held before the timed
+        steps.
+    """
 
     plain_s: list[float]
     refresh_s: list[float]
@@ -44,31 +66,62 @@ class Measured:
 
 def measure(setup: Setup) -> Measured:
     """In this process, whose threads have been set."""
+    sys.path[:0] = setup.paths
     framework = importlib.import_module(f"speed.{setup.framework}")
     found = tensors(setup.model, setup.framework)
-    stepper = framework.Stepper(setup.contender, found, setup.refresh_every)
+    every = setup.refresh_every
+    stepper = framework.Stepper(setup.contender, found, every, dict(setup.settings))
     compile_s = stepper.compile()
-    # The first step allocates the state, and its refresh is another one than later ones.
-    stepper.prepare(1)
-    stepper.step()
-    plain, refresh = [], []
+    # The first step allocates the state, and its refresh is another one than later ones. Peers may
+    # compile or wait for their first refresh as well.
+    untimed = 1 + every if setup.contender in PEERS else 1
+    for number in range(1, untimed + 1):
+        stepper.prepare(number)
+        stepper.step()
     gc.collect()
     gc.disable()
-    held = _resident()
-    for number in range(2, 2 + setup.periods * setup.refresh_every):
+    _forget_peak()
+    held = _resident("VmRSS")
+    seconds = []
+    for number in range(untimed + 1, untimed + 1 + setup.periods * every):
         stepper.prepare(number)
         start = time.perf_counter()
         stepper.step()
-        seconds = time.perf_counter() - start
-        due = refreshes(setup.contender) and (number - 1) % setup.refresh_every == 0
-        (refresh if due else plain).append(seconds)
-    largest = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return Measured(plain, refresh, compile_s, stepper.state_bytes(), max(0, largest - held))
+        seconds.append(time.perf_counter() - start)
+    temporary = max(0, _resident("VmHWM") - held)
+    plain, refresh = sort(seconds, setup)
+    return Measured(plain, refresh, compile_s, stepper.state_bytes(), temporary)
 
 
-def _resident() -> int:
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * resource.getpagesize()
+def sort(seconds: Sequence[float], setup: Setup) -> tuple[list[float], list[float]]:
+    """The seconds of whole periods, parted in those of steps without and with a refresh.
+
+    This project's refresh in the last step of a period, the first step of all not counted; where
+    they are staggered, no step is another than the others. Peers have schedules of their own, also
+    irregular ones: the slowest step of a period is the one.
+    """
+    if not refreshes(setup.contender) or is_staggered(setup.contender, dict(setup.settings)):
+        return list(seconds), []
+    plain, refresh = [], []
+    for start in range(0, len(seconds), setup.refresh_every):
+        period = list(seconds[start : start + setup.refresh_every])
+        slowest = period.index(max(period))
+        refresh.append(period.pop(slowest if setup.contender in PEERS else -1))
+        plain += period
+    return plain, refresh
+
+
+def _forget_peak() -> None:
+    """From here on `VmHWM` is the most that the process has held since."""
+    with open("/proc/self/clear_refs", "w") as file:
+        file.write("5")
+
+
+def _resident(field: str) -> int:
+    """Bytes that the process holds (`VmRSS`) or has held at most (`VmHWM`)."""
+    with open("/proc/self/status") as file:
+        (line,) = (line for line in file if line.startswith(f"{field}:"))
+    return 1024 * int(line.split()[1])
 
 
 def set_threads(framework: str, threads: int) -> None:

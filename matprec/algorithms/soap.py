@@ -131,12 +131,11 @@ class SOAP(RefreshingAlgorithm):
         moment, old_bases = state["second_moment"], self._bases(state, grads)
         for side, old in old_bases.items():
             factor = state[side]
-            finite = xp.all(xp.isfinite(factor), axis=(-2, -1))
+            finite = linalg.all_finite(xp, factor)
             factor = linalg.choose(xp, finite, factor, 0.0)
             basis, order = new_basis(xp, factor, old)
-            zero = xp.all(factor == 0, axis=(-2, -1))
-            basis = linalg.choose(xp, zero, old, basis)
-            ok = ok & finite & xp.all(xp.isfinite(basis), axis=(-2, -1))
+            basis = linalg.choose(xp, linalg.all_zero(xp, factor), old, basis)
+            ok = ok & finite & linalg.all_finite(xp, basis)
             new[f"{side}_basis"] = basis
             if order is not None:
                 moment = _reordered(xp, moment, order, side)
@@ -211,4 +210,4 @@ def _power_step(xp: Any, factor: Array, old: Array) -> tuple[Array, Array]:
     product = xp.matmul(columns, factor)
     order = xp.argsort(xp.sum(columns * product, axis=-1), descending=True, stable=True)
     product = linalg.take_rows(xp, product, order)
-    return xp.linalg.qr(xp.matrix_transpose(product))[0], order
+    return linalg.orthonormal(xp, xp.matrix_transpose(product)), order

@@ -79,6 +79,12 @@ class Namespace(linalg.Replacing):
         flat = x.reshape(len(x), 1, -1)
         return torch.bmm(flat, flat.mT)[:, 0, 0]
 
+    def orthonormal(self, x: torch.Tensor) -> torch.Tensor:
+        """See `linalg.orthonormal`; on a CPU R is not put together, which takes two passes more."""
+        if not is_host(x):
+            return torch.linalg.qr(x)[0]
+        return torch.linalg.householder_product(*torch.geqrf(x))
+
     def choose(self, flags: torch.Tensor, new: Any, old: Any) -> torch.Tensor:
         """See `linalg.choose`; on other devices than a CPU nobody waits for the flags."""
         like = new if isinstance(new, torch.Tensor) else old

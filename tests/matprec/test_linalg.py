@@ -139,3 +139,23 @@ def test_squares_and_norms_of_any_order(xp):
         close(norm.ravel(), np.linalg.norm(flat, axis=1), 1e-14)
         where = linalg.per_matrix(xp, xp.asarray(np.arange(3.0)), xp.asarray(x))
         assert tuple(where.shape) == norm.shape
+
+
+def test_finite_and_zero_matrices(xp):
+    x = np.ones((6, 2, 3))
+    for row, value in enumerate((np.nan, np.inf, -np.inf)):
+        x[row, 1, row] = value
+    x[3] = 0
+    x[4] = -1
+    x[5] = [[0, 0, 0], [0, -2, 0]]
+    finite = np.asarray(linalg.all_finite(xp, xp.asarray(x)))
+    np.testing.assert_array_equal(finite, [False, False, False, True, True, True])
+    zero = np.asarray(linalg.all_zero(xp, xp.asarray(x)))
+    np.testing.assert_array_equal(zero, [False, False, False, True, False, False])
+
+
+def test_orthonormal_columns_span_the_same(xp):
+    x = np.random.default_rng(0).normal(size=(2, 5, 3))
+    got = np.asarray(linalg.orthonormal(xp, xp.asarray(x)))
+    close(transposed(got) @ got, np.broadcast_to(np.eye(3), (2, 3, 3)), 1e-14)
+    close(got @ transposed(got) @ x, x, 1e-14)

@@ -1,11 +1,13 @@
 """The shapes that steps are timed on, against what is known of the models."""
 
+import json
 import math
+from pathlib import Path
 
 import pytest
 
 from matprec.layout import ROLES
-from speed.tensors import LLAMA, models, tensors
+from speed.tensors import LLAMA, ShapesError, models, tensors, timed_models
 
 PARAMETERS = {
     "ogbg": 3_554_176,
@@ -53,3 +55,49 @@ def test_all_models_of_the_comparisons_are_there():
 def test_an_unknown_model_is_an_error():
     with pytest.raises(ValueError, match=r"unknown model 'mnist'; known: .*ogbg.*llama_60m"):
         tensors("mnist", "jax")
+
+
+@pytest.mark.parametrize("framework", ["jax", "pytorch"])
+def test_wmt_without_its_embedding(framework: str):
+    whole, rest = tensors("wmt", framework), tensors("wmt_no_embedding", framework)
+    gone = [tensor for tensor in whole if tensor not in rest]
+    assert {role for _, role in gone} == {"embedding"}
+    assert len(whole) == len(rest) + len(gone)
+    assert set(timed_models()) - set(models()) == {"wmt_no_embedding"}
+
+
+# ---------------------------------------- files
+FILE = {"pytorch": [[[4, 6], "matrix"], [[4], "vector"]], "jax": [[[6, 4], "matrix"]]}
+
+
+def test_shapes_of_a_file(tmp_path: Path):
+    path = tmp_path / "shapes.json"
+    path.write_text(json.dumps(FILE))
+    assert tensors(str(path), "pytorch") == (((4, 6), "matrix"), ((4,), "vector"))
+    assert tensors(str(path), "jax") == (((6, 4), "matrix"),)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("{", "not of the form"),
+        ("[]", "not of the form"),
+        ('{"jax": []}', "not of the form.*'pytorch'"),
+        ('{"pytorch": []}', "no shapes for pytorch"),
+        ('{"pytorch": [[4, 6]]}', "not of the form"),
+        ('{"pytorch": [[[4, 6], "kernel"]]}', "role 'kernel' is not one of matrix"),
+        ('{"pytorch": [[[4, 0], "matrix"]]}', r"\[4, 0\] is no shape of positive integers"),
+        ('{"pytorch": [[[4, 1.5], "matrix"]]}', r"\[4, 1.5\] is no shape of positive integers"),
+    ],
+)
+def test_a_wrong_file_is_told_in_one_line(content: str, told: str, tmp_path: Path):
+    path = tmp_path / "shapes.json"
+    path.write_text(content)
+    with pytest.raises(ShapesError, match=f"shapes.json: .*{told}") as error:
+        tensors(str(path), "pytorch")
+    assert "\n" not in str(error.value)
+
+
+def test_no_file(tmp_path: Path):
+    with pytest.raises(ShapesError, match=r"none\.json: No such file"):
+        tensors(str(tmp_path / "none.json"), "jax")

@@ -153,8 +153,8 @@ MUTATIONS = [
     ),
     (
         soap,
-        "xp.linalg.qr(xp.matrix_transpose(product))[0]",
-        "xp.linalg.qr(old)[0]",
+        "linalg.orthonormal(xp, xp.matrix_transpose(product))",
+        "linalg.orthonormal(xp, old)",
         identities.a_refresh_is_one_orthogonal_iteration,
         identities.bases_refreshed_in_every_step_find_the_eigenvectors,
     ),
@@ -172,8 +172,8 @@ MUTATIONS = [
     ),
     (
         soap,
-        "linalg.choose(xp, zero, old, basis)",
-        "linalg.choose(xp, zero, -old, basis)",
+        "linalg.choose(xp, linalg.all_zero(xp, factor), old, basis)",
+        "linalg.choose(xp, linalg.all_zero(xp, factor), -old, basis)",
         identities.zero_gradients,
     ),
     (

@@ -123,6 +123,13 @@ def test_rows_are_taken_from_every_matrix_in_its_own_order():
         assert torch.equal(result, linalg.take_rows(plain, stack, order))
 
 
+@pytest.mark.parametrize("shape", [(2, 6, 4), (3, 5, 5)])
+def test_orthonormal_columns(shape):
+    """Those of the QR decomposition, signs included, of rows and of columns in memory."""
+    for x in (normal(shape), normal((shape[0], shape[2], shape[1])).mT):
+        close(linalg.orthonormal(PLAIN, x), linalg.orthonormal(plain, x))
+
+
 def test_everything_else_is_the_array_api():
     assert PLAIN.matmul is plain.matmul
     assert PLAIN.linalg is plain.linalg
