@@ -7,6 +7,7 @@ step holds at its height. Not counted: activations, which grow with the batch pe
 the framework itself takes. Nothing is allocated to find out.
 """  # noqa: E501
 
+import collections
 import functools
 import itertools
 import math
@@ -92,7 +93,9 @@ def tensors(workload: str, framework: str) -> Tensors:
     return official(workload, framework)
 
 
-def need(optimizer: str, tensors: Tensors, framework: str, average: bool) -> Need:
+def need(
+    optimizer: str, tensors: Tensors, framework: str, average: bool, *, shared: bool = True
+) -> Need:
     """What parameters of these shapes need with an optimizer at its default hyperparameters.
 
     What a step holds at its height is this project's own bound on what it was measured to allocate,
@@ -102,6 +105,11 @@ def need(optimizer: str, tensors: Tensors, framework: str, average: bool) -> Nee
     * four times the gradients: gathered into stacks, the weight decay, directions old and new;
     * inside the largest stack, seven times its gradients, and three times its state without two
       moments: the factors and roots of a refresh; twice its gradients where it is elementwise.
+
+    PyTorch goes through the parts of the parameters that have no stack in common one after the
+    other, and holds what is said above of one of them, unless refreshes are `shared` by several
+    ranks: then all parts wait for each other. Its first step makes the state, of zeros like the
+    parameters and their stacks.
 
     JAX updates a large elementwise tensor, a stack of its own, in place and takes its gradient
     twice, as the frameworks' own optimizers do at most.
@@ -116,8 +124,14 @@ def need(optimizer: str, tensors: Tensors, framework: str, average: bool) -> Nee
         in_place = [stack for stack in stacks if stack.is_row and framework == "jax"]
         others = [stack for stack in stacks if stack not in in_place]
         step = 2 * sum(stack.gradients for stack in in_place)
-        step += sum(stack.state + 4 * stack.gradients for stack in others)
+        parts: dict[int, int] = collections.defaultdict(int)
+        for stack in others:
+            parts[stack.part] += stack.state + 4 * stack.gradients
+        one_by_one = framework == "pytorch" and not shared
+        step += max(parts.values(), default=0) if one_by_one else sum(parts.values())
         step += max((stack.inside for stack in others), default=0)
+        if one_by_one:
+            step = max(step, state + 2 * parameters)
     return Need(
         parameters=parameters,
         gradients=parameters,
@@ -134,6 +148,7 @@ class Stack(NamedTuple):
     state: int
     elementwise: bool
     is_row: bool  # elementwise, and of one tensor
+    part: int  # number of the part of the plan that it belongs to
 
     @property
     def inside(self) -> int:
@@ -160,12 +175,14 @@ def _stacks(optimizer: str, tensors: Tensors, framework: str) -> list[Stack] | N
         [(FLOAT_BYTES, "float32")] * len(tensors),
         settings.layout_options(algorithm, "in_out" if framework == "jax" else "out_in", None),
     )
+    parts = {stack: part for part, place in enumerate(layout.split(plan)) for stack in place.stacks}
     found = []
-    for stack in plan.stacks:
+    for place, stack in enumerate(plan.stacks):
         number = len(stack.pieces)
         is_row = stack.elementwise and number == 1
         state = _state(fallback if stack.elementwise else algorithm, stack.shape)
-        found.append(Stack(number * _bytes(stack.shape), number * state, stack.elementwise, is_row))
+        sizes = number * _bytes(stack.shape), number * state
+        found.append(Stack(*sizes, stack.elementwise, is_row, parts[place]))
     return found
 
 

@@ -18,7 +18,7 @@ DTYPES = (torch.float64, torch.float32)
 STEPS, MIDDLE, EVERY = 20, 8, 3
 FAILURE = 9  # a step with a scheduled refresh, after MIDDLE; steps count from 0 here
 SINGLE = [(4, 3), (5, 4), (6, 5), (7, 6)]  # stacks of one matrix each
-FACTORISATIONS = ("eigh", "svd", "qr")
+FACTORISATIONS = [(xp_linalg, "eigh"), (xp_linalg, "svd"), (xp_linalg, "qr"), (torch, "geqrf")]
 
 
 @dataclasses.dataclass
@@ -71,16 +71,16 @@ class Patched:
     """The factorisations that optimizers call, replaced while in this context."""
 
     def __init__(self, replacement: Any) -> None:
-        self.originals = {name: getattr(xp_linalg, name) for name in FACTORISATIONS}
+        self.originals = [(*place, getattr(*place)) for place in FACTORISATIONS]
         self.replacement = replacement
 
     def __enter__(self) -> None:
-        for name, original in self.originals.items():
-            setattr(xp_linalg, name, self.replacement(original))
+        for module, name, original in self.originals:
+            setattr(module, name, self.replacement(original))
 
     def __exit__(self, *error: object) -> None:
-        for name, original in self.originals.items():
-            setattr(xp_linalg, name, original)
+        for module, name, original in self.originals:
+            setattr(module, name, original)
 
 
 def resumed(name: str, dtype: torch.dtype, start: Any) -> tuple[list[Any], Any]:
