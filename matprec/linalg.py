@@ -129,8 +129,8 @@ def approach(xp: Any, old: Array, new: Array, weight: Array) -> Array:
 
 @replaceable
 def choose(xp: Any, flags: Array, new: Any, old: Any) -> Array:
-    """Whole matrices: `new` (B, ...) where `flags` (B,), else `old`. One of them may be a number;
-    where all flags are alike, the result may be the other one itself."""
+    """Whole matrices: `new` (B, ...) where `flags` (B,), else `old`. One of them may be a number.
+    Where all flags are alike the result may be `new` or `old` itself, not a copy."""
     return xp.where(per_matrix(xp, flags, new if hasattr(new, "ndim") else old), new, old)
 
 
