@@ -25,8 +25,6 @@ every entry by its own root mean square blow that up to full size. See `drop_rou
 
 from typing import Any
 
-import array_api_compat
-
 from matprec import linalg
 
 Array = Any
@@ -79,9 +77,8 @@ def singular_bases(
 
 def generic_vector(xp: Any, like: Array, length: int) -> Array:
     """(cos 1, ..., cos length) in the dtype and on the device of `like`."""
-    # Naming its device would commit a JAX array to it, see `linalg.identity_like`.
-    device = None if array_api_compat.is_jax_array(like) else array_api_compat.device(like)
-    return xp.cos(xp.arange(1, length + 1, dtype=like.dtype, device=device))
+    numbers = xp.arange(1, length + 1, dtype=like.dtype, device=linalg.device(like))
+    return xp.cos(numbers)
 
 
 def drop_rounding(
@@ -113,7 +110,7 @@ def drop_rounding(
         other = xp.where(null, float("inf"), tolerance * xp.maximum(*lines))
         floor = xp.where(linalg.per_matrix(xp, fresh, floor), floor, other)
     floor = xp.where(linalg.per_matrix(xp, where, floor), floor, 0.0)
-    return linalg.masked(xp, rotated, xp.abs(rotated) >= floor)
+    return linalg.drop_below(xp, rotated, floor)
 
 
 def rounding(xp: Any, dtype: Any) -> float:

@@ -43,11 +43,12 @@ def new_weight(xp: Any, beta: Any, t: Array) -> Array:
 
 def average_sums(xp: Any, state: State, x: Array, eps: Any, beta: Any) -> State:
     """`rows` (B, m, 1) and `columns` (B, 1, n): averages of the sums of x^2 + eps."""
-    squares = x * x + eps
-    sums = {"rows": xp.sum(squares, axis=-1), "columns": xp.sum(squares, axis=-2)}
+    squares, t = x * x, state["t"]
+    rows = xp.sum(squares, axis=-1, keepdims=True) + x.shape[-1] * eps
+    columns = xp.sum(squares, axis=-2, keepdims=True) + x.shape[-2] * eps
     return {
-        "rows": average(xp, state["rows"], sums["rows"][:, :, None], beta, state["t"]),
-        "columns": average(xp, state["columns"], sums["columns"][:, None, :], beta, state["t"]),
+        "rows": average(xp, state["rows"], rows, beta, t),
+        "columns": average(xp, state["columns"], columns, beta, t),
     }
 
 

@@ -57,14 +57,21 @@ def per_matrix(xp: Any, x: Array, like: Array) -> Array:
     return xp.reshape(x, (-1,) + (1,) * (like.ndim - 1))
 
 
+def device(x: Array) -> Any:
+    """Where arrays that join `x` are to be made.
+
+    None in JAX: naming a device would commit them to it, and the second step would compile again.
+    """
+    return None if array_api_compat.is_jax_array(x) else array_api_compat.device(x)
+
+
 def identity_like(xp: Any, x: Array, n: int) -> Array:
     """Identities (..., n, n) with the batch shape, dtype and device of `x` (..., m, k)."""
-    # Naming its device would commit a JAX array to it, and the second step would compile again.
-    device = None if array_api_compat.is_jax_array(x) else array_api_compat.device(x)
-    eye = xp.eye(n, dtype=x.dtype, device=device)
+    eye = xp.eye(n, dtype=x.dtype, device=device(x))
     return xp.broadcast_to(eye, (*x.shape[:-2], n, n))
 
 
+@replaceable
 def gram(xp: Any, x: Array, side: Side) -> Array:
     """X X^T (..., m, m) for the left side, X^T X (..., n, n) for the right side of (..., m, n)."""
     xt = xp.matrix_transpose(x)
@@ -74,6 +81,24 @@ def gram(xp: Any, x: Array, side: Side) -> Array:
 def multiply(xp: Any, preconditioner: Array, x: Array, side: Side) -> Array:
     """P X for the left side, X P for the right side."""
     return xp.matmul(preconditioner, x) if side == "left" else xp.matmul(x, preconditioner)
+
+
+@replaceable
+def add_square(xp: Any, x: Array, a: float, b: float) -> Array:
+    """a X + b X^2 of symmetric matrices (..., n, n)."""
+    return a * x + b * xp.matmul(x, x)
+
+
+@replaceable
+def spectral(xp: Any, basis: Array, values: Array) -> Array:
+    """Q diag(v) Q^T of a stack (..., n, n) and non-negative values (..., n); consumes Q."""
+    return xp.matmul(basis * values[..., None, :], xp.matrix_transpose(basis))
+
+
+@replaceable
+def add_product(xp: Any, x: Array, y: Array, z: Array, a: float) -> Array:
+    """a X + Y Z of stacks (..., m, n), (..., m, k) and (..., k, n)."""
+    return a * x + xp.matmul(y, z)
 
 
 def ema_mode_gram(xp: Any, old: Array, x: Array, axis: int, beta: Any) -> Array:
@@ -141,6 +166,12 @@ def masked(xp: Any, x: Array, keep: Array) -> Array:
 
 
 @replaceable
+def drop_below(xp: Any, x: Array, floor: Array) -> Array:
+    """`x` where |x| reaches `floor`, of a shape that broadcasts to its own, else 0."""
+    return xp.where(xp.abs(x) >= floor, x, 0.0)
+
+
+@replaceable
 def take_rows(xp: Any, x: Array, order: Array) -> Array:
     """The rows of a stack (B, d, n) in the order of the numbers (B, d)."""
     return xp.take_along_axis(x, order[:, :, None], axis=-2)
@@ -175,16 +206,22 @@ def bias(xp: Any, x: Array, beta: Any, t: Array) -> Array:
     return per_matrix(xp, correction, x)
 
 
+@replaceable
 def all_finite(xp: Any, x: Array) -> Array:
-    """Which matrices (...) of a stack (..., m, n) are finite; two passes, where `isfinite` of all
-    entries takes several."""
-    least, most = xp.min(x, axis=(-2, -1)), xp.max(x, axis=(-2, -1))
-    return xp.isfinite(least) & xp.isfinite(most)
+    """Which matrices (...) of a stack (..., m, n) are finite.
+
+    A weighted sum of finite entries is finite, if the weights are as small as these, and any other
+    is not. As a matrix product it takes one pass and one kernel of XLA's; reductions take several.
+    """
+    size = x.shape[-2] * x.shape[-1]
+    weights = xp.full((size,), 2.0**-64, dtype=x.dtype, device=device(x))
+    return xp.isfinite(xp.matmul(xp.reshape(x, (*x.shape[:-2], size)), weights))
 
 
-def all_zero(xp: Any, x: Array) -> Array:
-    """Which matrices (...) of a stack (..., m, n) are zero."""
-    return (xp.min(x, axis=(-2, -1)) == 0) & (xp.max(x, axis=(-2, -1)) == 0)
+def vanishes(xp: Any, a: Array) -> Array:
+    """Which symmetric positive semi-definite matrices (..., n, n) are zero: those whose diagonal
+    is."""
+    return ~xp.any(xp.linalg.diagonal(a) != 0, axis=-1)
 
 
 @replaceable

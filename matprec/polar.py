@@ -57,11 +57,11 @@ def polar_newton_schulz(xp: Any, x: Array, steps: int, coefficients: Quintic = M
     if tall:
         x = xp.matrix_transpose(x)
     x = x / largest_entry(xp, x)
-    x = linalg.divide_or_zero(xp, x, xp.linalg.matrix_norm(x, keepdims=True))
+    x = x * linalg.divide_or_zero(xp, 1.0, xp.linalg.matrix_norm(x, keepdims=True))
     a, b, c = coefficients
     for _ in range(steps):
-        gram = linalg.gram(xp, x, "left")
-        x = a * x + xp.matmul(b * gram + c * xp.matmul(gram, gram), x)
+        factor = linalg.add_square(xp, linalg.gram(xp, x, "left"), b, c)
+        x = linalg.add_product(xp, x, factor, x, a)
     return xp.matrix_transpose(x) if tall else x
 
 
@@ -76,8 +76,8 @@ def coupled_square_roots(xp: Any, a: Array, coefficients: Iterable[Quintic]) -> 
         product = xp.matmul(inverse, root)
         factor = q * product + r * xp.matmul(product, product)
         root, inverse = (
-            p * root + xp.matmul(root, factor),
-            p * inverse + xp.matmul(factor, inverse),
+            linalg.add_product(xp, root, root, factor, p),
+            linalg.add_product(xp, inverse, factor, inverse, p),
         )
     return symmetrized(xp, root * xp.sqrt(scale)), symmetrized(xp, inverse / xp.sqrt(scale))
 

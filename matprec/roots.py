@@ -125,7 +125,7 @@ def _by_eigh(xp: Any, a: Array, exponent: Any, eps: Any, eps_mode: EpsMode) -> A
         positive = damped > 0
     powers = xp.where(positive, xp.where(positive, damped, 1.0) ** -exponent, 0.0)
     powers = xp.where(positive[..., -1:], powers, 1.0)
-    return xp.matmul(basis * powers[..., None, :], xp.matrix_transpose(basis))
+    return linalg.spectral(xp, basis, powers)
 
 
 def _damp(xp: Any, eigenvalues: Array, eps: Any, eps_mode: EpsMode) -> Array:

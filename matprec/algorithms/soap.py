@@ -134,7 +134,7 @@ class SOAP(RefreshingAlgorithm):
             finite = linalg.all_finite(xp, factor)
             factor = linalg.choose(xp, finite, factor, 0.0)
             basis, order = new_basis(xp, factor, old)
-            basis = linalg.choose(xp, linalg.all_zero(xp, factor), old, basis)
+            basis = linalg.choose(xp, linalg.vanishes(xp, factor), old, basis)
             ok = ok & finite & linalg.all_finite(xp, basis)
             new[f"{side}_basis"] = basis
             if order is not None:
@@ -188,13 +188,17 @@ def _turned_above_rounding(
     xp: Any, x: Array, turns: dict[linalg.Side, Array], where: Array
 ) -> Array:
     """Q_L^T X Q_R, without the rows and columns that are rounding errors where `where` (B,)."""
+    if not turns:
+        return x
     turned = _turn(xp, x, turns)
-    floor = bases.rounding(xp, x.dtype) * linalg.norm(xp, x)
-    floor = xp.where(linalg.per_matrix(xp, where, floor), floor, 0.0)
-    for side in turns:
-        axis = -1 if side == "left" else -2
-        lengths = xp.sqrt(xp.sum(turned * turned, axis=axis, keepdims=True))
-        turned = linalg.masked(xp, turned, lengths >= floor)
+    squares = turned * turned
+    axes = [-1 if side == "left" else -2 for side in turns]
+    lines = [xp.sum(squares, axis=axis, keepdims=True) for axis in axes]
+    # Orthogonal bases leave the norm as it is.
+    norm = xp.sqrt(xp.sum(lines[0], axis=(-2, -1), keepdims=True))
+    floor = xp.where(linalg.per_matrix(xp, where, norm), bases.rounding(xp, x.dtype) * norm, 0.0)
+    for squared in lines:
+        turned = linalg.masked(xp, turned, xp.sqrt(squared) >= floor)
     return turned
 
 

@@ -7,8 +7,8 @@ gradient, the parameter and the state come from memory once.
 import torch
 
 from matprec import step as stepping
-from matprec.algorithms.base import State
-from matprec.torch import namespace
+from matprec.algorithms.base import Algorithm, State
+from matprec.torch import fused, namespace
 from matprec.torch.namespace import IN_PLACE
 from matprec.torch.part import Part, Settings, descend
 
@@ -39,29 +39,37 @@ def step_in_blocks(part: Part, settings: Settings) -> bool:
     values, grads = param.view(-1), param.grad.view(1, 1, -1)
     if not torch.isfinite(IN_PLACE.squares(grads)):
         return False
-    algorithm, scale = settings.algorithm_of(stack), settings.scale_of(stack)
+    algorithm, lr = settings.algorithm_of(stack), settings.group["lr"]
+    lr = lr if (scale := settings.scale_of(stack)) == 1 else lr * scale
     decay = settings.group["weight_decay"] if stack.decayed else 0
     alive = torch.ones_like(state["t"], dtype=torch.bool)
     state = state | stepping.counted(IN_PLACE, state, alive, alive)
-    for start in range(0, len(values), BLOCK):
-        block = slice(start, start + BLOCK)
-        old = {key: value[..., block] if value.ndim == 3 else value for key, value in state.items()}
-        grad, value = grads[..., block], values[block]
-        new = algorithm.accumulate(IN_PLACE, old, grad)
-        update, new = algorithm.direction(IN_PLACE, new, grad, None)
-        assert isinstance(update, torch.Tensor)  # an elementwise method grafts nothing
-        if decay:
-            update = update + decay * value
-        if scale != 1:
-            update = update * scale
-        _keep(old, new)
-        descend(value, update.view(-1), settings.group["lr"])
+    step, size = (fused.step, fused.BLOCK) if fused.fits(algorithm, lr) else (_step, BLOCK)
+    for start in range(0, len(values), size):
+        block = slice(start, start + size)
+        views = {
+            key: value[..., block] if value.ndim == 3 else value for key, value in state.items()
+        }
+        step(algorithm, views, grads[..., block], values[block], lr, decay)
     part.states = [state]
     return True
 
 
-def _keep(views: State, new: State) -> None:
-    """Write what is new into the views of the state; most has been, in place."""
+def _step(
+    algorithm: Algorithm,
+    state: State,
+    grads: torch.Tensor,
+    values: torch.Tensor,
+    lr: float | torch.Tensor,
+    weight_decay: float,
+) -> None:
+    """As `fused.step`, of any elementwise algorithm."""
+    new = algorithm.accumulate(IN_PLACE, state, grads)
+    update, new = algorithm.direction(IN_PLACE, new, grads, None)
+    assert isinstance(update, torch.Tensor)  # an elementwise method grafts nothing
+    # What is new goes to the views of the state; most has been written there already.
     for key, value in new.items():
-        if value is not views[key]:
-            views[key].copy_(value)
+        if value is not state[key]:
+            state[key].copy_(value)
+    decay = values.new_tensor(weight_decay) if weight_decay else None
+    descend(values, update.view(-1), lr, decay)

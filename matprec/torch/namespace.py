@@ -12,13 +12,32 @@ import torch
 
 from matprec import linalg
 
-# Rows of a Gram matrix that are computed at once: with fewer, products lose more than is saved.
+# Rows of a symmetric product that are computed at once: with fewer, more is lost than saved.
 _STRIP = 192
 
 
 def is_host(x: torch.Tensor) -> bool:
     """Whether Python can look at a tensor without waiting for a device."""
     return x.device.type == "cpu"
+
+
+def _add_symmetric(
+    old: torch.Tensor, left: torch.Tensor, right: torch.Tensor, beta: float, alpha: float
+) -> torch.Tensor:
+    """Write beta S + alpha L R, where S and L R are symmetric (..., n, n), to S; 0 S is 0.
+
+    On a CPU a large one is computed from the diagonal on, and the rest copied.
+    """
+    size = old.shape[-1]
+    width = _STRIP if is_host(old) and size >= 2 * _STRIP else size
+    stacks = [x.reshape(-1, *x.shape[-2:]) for x in (old, left, right)]
+    for start in range(0, size, width):
+        stop = start + width
+        whole, rows, columns = stacks
+        strip = whole[:, start:stop, start:]
+        strip.baddbmm_(rows[:, start:stop], columns[..., start:], beta=beta, alpha=alpha)
+        whole[:, stop:, start:stop].copy_(whole[:, start:stop, stop:].mT)
+    return old
 
 
 class Namespace(linalg.Replacing):
@@ -48,16 +67,31 @@ class Namespace(linalg.Replacing):
         self, old: torch.Tensor, x: torch.Tensor, side: linalg.Side, beta: float
     ) -> torch.Tensor:
         """See `linalg.ema_gram`. A large one is computed from the diagonal on, the rest copied."""
-        old = self._consumed(old)
-        rows, weight = x if side == "left" else x.mT, 1 if beta == 1 else 1 - beta
-        size = old.shape[-1]
-        width = _STRIP if is_host(old) and size >= 2 * _STRIP else size
-        for start in range(0, size, width):
-            stop = start + width
-            strip = old[:, start:stop, start:]
-            strip.baddbmm_(rows[:, start:stop], rows[:, start:].mT, beta=beta, alpha=weight)
-            old[:, stop:, start:stop].copy_(old[:, start:stop, stop:].mT)
-        return old
+        old, rows = self._consumed(old), x if side == "left" else x.mT
+        return _add_symmetric(old, rows, rows.mT, beta, 1 if beta == 1 else 1 - beta)
+
+    def gram(self, x: torch.Tensor, side: linalg.Side) -> torch.Tensor:
+        """See `linalg.gram` and `ema_gram`."""
+        rows = x if side == "left" else x.mT
+        size = rows.shape[-2]
+        return _add_symmetric(x.new_empty(*x.shape[:-2], size, size), rows, rows.mT, 0, 1)
+
+    def add_square(self, x: torch.Tensor, a: float, b: float) -> torch.Tensor:
+        """See `linalg.add_square`; a symmetric matrix is its own transpose."""
+        return _add_symmetric(x.clone(), x, x, a, b)
+
+    def spectral(self, basis: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+        """See `linalg.spectral`."""
+        half = basis.mul_(values.sqrt()[..., None, :])
+        return self.gram(half, "left")
+
+    def add_product(
+        self, x: torch.Tensor, y: torch.Tensor, z: torch.Tensor, a: float
+    ) -> torch.Tensor:
+        """See `linalg.add_product`."""
+        if x.ndim != 3:
+            return torch.add(torch.matmul(y, z), x, alpha=a)
+        return torch.baddbmm(x, y, z, beta=a)
 
     def approach(self, old: torch.Tensor, new: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         """See `linalg.approach`."""
@@ -79,6 +113,11 @@ class Namespace(linalg.Replacing):
         flat = x.reshape(len(x), 1, -1)
         return torch.bmm(flat, flat.mT)[:, 0, 0]
 
+    def all_finite(self, x: torch.Tensor) -> torch.Tensor:
+        """See `linalg.all_finite`."""
+        weights = x.new_full(x.shape[-1:], 2.0**-64)
+        return torch.isfinite(torch.matmul(x, weights).sum(-1))
+
     def orthonormal(self, x: torch.Tensor) -> torch.Tensor:
         """See `linalg.orthonormal`; on a CPU R is not put together, which takes two passes more."""
         if not is_host(x):
@@ -98,6 +137,11 @@ class Namespace(linalg.Replacing):
     def masked(self, x: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
         """See `linalg.masked`."""
         return x if is_host(keep) and keep.all() else x * keep
+
+    def drop_below(self, x: torch.Tensor, floor: torch.Tensor) -> torch.Tensor:
+        """See `linalg.drop_below`. What equals a floor that is not zero may be dropped: booleans
+        of single entries take several times as long."""
+        return x.abs().sub_(floor).sign_().clamp_(min=0).mul_(x)
 
     def take_rows(self, x: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
         """See `linalg.take_rows`; whole rows are copied, not entries."""

@@ -14,7 +14,7 @@ import torch
 from matprec import layout
 from matprec import step as stepping
 from matprec.algorithms.base import Algorithm, State
-from matprec.torch import namespace
+from matprec.torch import namespace, sharding
 from matprec.torch.namespace import IN_PLACE, PLAIN, Namespace
 from matprec.torch.sharding import Pending
 
@@ -92,7 +92,7 @@ class Step:
         arrays = layout.gather(xp, part.place.plan, grads)
         finite = layout.finite(PLAIN, part.place.plan, arrays)
         self._live = [flags & mine for flags, mine in zip(finite, part.taking_part, strict=True)]
-        self._decays = self._weight_decays()
+        decays = self._decays_inside()
         self._done: list[Any] = [None] * len(stacks)
         self.pending: dict[int, Pending] = {}
         self._stacks = [
@@ -100,7 +100,7 @@ class Step:
             for live, arguments, more in zip(
                 self._live,
                 zip(self._algorithms, part.states, arrays, strict=True),
-                zip(finite, self._decays, strict=True),
+                zip(finite, decays, strict=True),
                 strict=True,
             )
         ]
@@ -121,6 +121,12 @@ class Step:
         except StopIteration as stop:
             self._done[number] = stop.value
 
+    def refresh_alone(self) -> None:
+        """Answer all that is pending, without other ranks."""
+        while self.pending:
+            for number, pending in list(self.pending.items()):
+                self.answer(number, sharding.refresh_alone(pending))
+
     def finish(self) -> None:
         """Descend."""
         part, settings, group = self._part, self._settings, self._settings.group
@@ -131,7 +137,7 @@ class Step:
             [update for update, _ in self._done],
             owners=[stack.owners for stack in part.place.plan.stacks],
             live=self._live,
-            decays=self._decays,
+            decays=[None] * len(self._algorithms),
         )
         for number, stack in enumerate(part.place.plan.stacks):
             if (scale := settings.scale_of(stack)) != 1:
@@ -140,22 +146,41 @@ class Step:
             if part.waiting[number] and started:
                 mine = part.taking_part[number]
                 part.waiting[number] = stepping.any_waits(part.states[number], mine)
+        decays = self._decays_outside()
         tensors = layout.scatter(xp, part.place.plan, updates)
-        for param, update in zip(self._params, tensors, strict=True):
-            if update is not None and param.grad is not None:
-                descend(param, update, group["lr"])
+        for number, (param, update) in enumerate(zip(self._params, tensors, strict=True)):
+            if update is None or param.grad is None:
+                continue
+            descend(param, update, group["lr"], decays.get(number))
 
-    def _weight_decays(self) -> list[torch.Tensor | None]:
-        """weight_decay * parameters per stack; None where there is no decay."""
+    def _decays_inside(self) -> list[torch.Tensor | None]:
+        """weight_decay * parameters for the stacks whose algorithms see them."""
         stacks, weight = self._part.place.plan.stacks, self._settings.group["weight_decay"]
-        if weight == 0:
+        inside = [
+            stack.decayed and algorithm.decay_inside
+            for stack, algorithm in zip(stacks, self._algorithms, strict=True)
+        ]
+        if weight == 0 or not any(inside):
             return [None] * len(stacks)
         tensors = [param.to(self._settings.dtype_of(param)) for param in self._params]
         arrays = layout.gather(xp, self._part.place.plan, tensors)
         return [
-            weight * array if stack.decayed else None
-            for stack, array in zip(stacks, arrays, strict=True)
+            weight * array if mine else None for array, mine in zip(arrays, inside, strict=True)
         ]
+
+    def _decays_outside(self) -> dict[int, torch.Tensor]:
+        """By number the factors on the other parameters that decay; 0 on one that is not live.
+
+        They take the parameters as they lie in memory: for stacks they would have to be copied.
+        """
+        found: dict[int, torch.Tensor] = {}
+        weight = self._settings.group["weight_decay"]
+        for number, stack in enumerate(self._part.place.plan.stacks):
+            if weight != 0 and stack.decayed and not self._algorithms[number].decay_inside:
+                live = self._live[number].to(self._part.states[number]["t"].dtype)
+                factors = live * (weight * self._settings.scale_of(stack))
+                found |= zip(stack.owners, factors, strict=True)
+        return found
 
     def _pending(self, number: int, due: stepping.Due) -> Pending | None:
         """The refresh that is due, if any is."""
@@ -199,8 +224,15 @@ def _gradient(param: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     return torch.zeros_like(param, dtype=dtype) if param.grad is None else param.grad.to(dtype)
 
 
-def descend(param: torch.Tensor, update: torch.Tensor, lr: float | torch.Tensor) -> None:
-    """param <- param - lr * update, in the parameter's dtype."""
+def descend(
+    param: torch.Tensor,
+    update: torch.Tensor,
+    lr: float | torch.Tensor,
+    decay: torch.Tensor | None = None,
+) -> None:
+    """param <- param - lr * (update + decay * param), in the parameter's dtype."""
+    if decay is not None:
+        update = torch.addcmul(update, param.to(update.dtype), decay)
     if isinstance(lr, torch.Tensor):
         param.sub_(update * lr)
     else:

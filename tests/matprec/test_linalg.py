@@ -141,17 +141,28 @@ def test_squares_and_norms_of_any_order(xp):
         assert tuple(where.shape) == norm.shape
 
 
-def test_finite_and_zero_matrices(xp):
-    x = np.ones((6, 2, 3))
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_finite_matrices(dtype, xp):
+    x = np.ones((7, 200, 300), dtype)
     for row, value in enumerate((np.nan, np.inf, -np.inf)):
         x[row, 1, row] = value
-    x[3] = 0
-    x[4] = -1
-    x[5] = [[0, 0, 0], [0, -2, 0]]
+    x[3, 1, :2] = [np.inf, -np.inf]
+    x[4] = 0
+    x[5] = np.finfo(dtype).max
+    x[6, :, ::2] = -np.finfo(dtype).max
     finite = np.asarray(linalg.all_finite(xp, xp.asarray(x)))
-    np.testing.assert_array_equal(finite, [False, False, False, True, True, True])
-    zero = np.asarray(linalg.all_zero(xp, xp.asarray(x)))
-    np.testing.assert_array_equal(zero, [False, False, False, True, False, False])
+    np.testing.assert_array_equal(finite, [False] * 4 + [True] * 3)
+    several = linalg.all_finite(xp, xp.asarray(x[None, 2:6]))
+    np.testing.assert_array_equal(np.asarray(several), [[False, False, True, True]])
+
+
+def test_zero_matrices(xp):
+    x = np.zeros((4, 3, 3))
+    x[1, 2, 2] = 1e-300
+    x[2] = np.outer([0, 2, 1], [0, 2, 1])
+    x[3] = np.nan
+    zero = np.asarray(linalg.vanishes(xp, xp.asarray(x)))
+    np.testing.assert_array_equal(zero, [True, False, False, False])
 
 
 def test_orthonormal_columns_span_the_same(xp):

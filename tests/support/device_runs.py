@@ -1,4 +1,4 @@
-"""Trains with every optimizer in this process, in both precisions, and writes down what came out.
+"""Trains with the optimizers in this process and writes down what came out.
 
 `device_runs.py FRAMEWORK FILE [DTYPES]`, alone, with several JAX devices, or as a rank of a
 torchrun, which adds its number to the file's name. The file holds {(dtype, optimizer): outcome},
@@ -25,6 +25,19 @@ POINT |= {"dropout_rate": 0.0, "warmup_factor": 0.0, "horizon": "step_hint"}
 PARTS, IN_PARTS = " in parts", ("adamw", "asgo")
 # As the harness resumes a run of PyTorch: with the module that DDP was around.
 BARE = " without DDP"
+# In single precision, which shows less, one that never refreshes and one each that does so before,
+# after and at the end of a step.
+SINGLE = ("adamw", "adadiag", "shampoo", "soap")
+
+
+def names(framework: str, dtype: str) -> list[str]:
+    """What is trained."""
+    from submissions.registry import OPTIMIZERS
+
+    if dtype == "float32":
+        return list(SINGLE)
+    bare = [f"asgo{BARE}"] if framework == "pytorch" else []
+    return [*OPTIMIZERS, *(f"{name}{PARTS}" for name in IN_PARTS), *bare]
 
 
 def optimizer(run: str) -> str:
@@ -51,7 +64,6 @@ def train(framework: str, dtype: str, ranks: Any) -> dict[tuple[str, str], dict[
     from benchmark.trial import Rules, Trial
     from matprec import balance
     from matprec import step as stepping
-    from submissions.registry import OPTIMIZERS
 
     if framework == "jax":
         from device_rows_jax import DeviceRowsJax as Rows
@@ -69,8 +81,7 @@ def train(framework: str, dtype: str, ranks: Any) -> dict[tuple[str, str], dict[
     outcomes = {}
     workload = Rows(dtype)  # one for all, as its evaluation is compiled
     try:
-        bare = [f"asgo{BARE}"] if framework == "pytorch" else []
-        for name in (*OPTIMIZERS, *(f"{name}{PARTS}" for name in IN_PARTS), *bare):
+        for name in names(framework, dtype):
             refreshed.clear()
             costs.clear()
             path = submission.path_of(optimizer(name), framework)

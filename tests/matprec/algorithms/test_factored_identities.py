@@ -84,8 +84,8 @@ MUTATIONS = [
     ),
     (
         factored,
-        "squares = x * x + eps",
-        "squares = x * x - eps",
+        "+ x.shape[-1] * eps",
+        "- x.shape[-1] * eps",
         identities.time_corrected_averages_are_debiased_averages,
     ),
     (

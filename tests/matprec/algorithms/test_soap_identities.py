@@ -172,14 +172,14 @@ MUTATIONS = [
     ),
     (
         soap,
-        "linalg.choose(xp, linalg.all_zero(xp, factor), old, basis)",
-        "linalg.choose(xp, linalg.all_zero(xp, factor), -old, basis)",
+        "linalg.choose(xp, linalg.vanishes(xp, factor), old, basis)",
+        "linalg.choose(xp, linalg.vanishes(xp, factor), -old, basis)",
         identities.zero_gradients,
     ),
     (
         soap,
-        "lengths >= floor",
-        "lengths >= 0",
+        "xp.sqrt(squared) >= floor",
+        "xp.sqrt(squared) >= 0",
         identities.rows_and_columns_without_gradients_come_to_rest,
     ),
     (

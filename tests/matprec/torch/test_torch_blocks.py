@@ -1,34 +1,46 @@
-"""Elementwise steps in blocks do what whole steps do, to the last bit."""
+"""Elementwise steps in blocks do what whole steps do; but for the fused kernel to the last bit."""
 
 import pytest
 import torch
 
 import matprec.torch
-from matprec.torch import blocks
+from matprec.torch import blocks, fused
 
 SIZE = 2 * blocks.BLOCK + 17  # two blocks and an odd one
 
 
-def run(monkeypatch, block, optimizer, grads, shape, **kwargs):
+def run(monkeypatch, block, optimizer, grads, shape, *, lr=1e-2, **kwargs):
     """Parameter and state after steps with these gradients."""
     monkeypatch.setattr(blocks, "BLOCK", block)
-    param = torch.nn.Parameter(torch.linspace(-1, 1, SIZE).reshape(shape).clone())
-    made = optimizer([param], lr=1e-2, **kwargs)
+    monkeypatch.setattr(fused, "BLOCK", 2 * block)
+    start = torch.linspace(-1, 1, SIZE, dtype=grads[0].dtype)
+    param = torch.nn.Parameter(start.reshape(shape).clone())
+    made = optimizer([param], lr=lr, **kwargs)
     for grad in grads:
         param.grad = grad
         made.step()
     return param.detach(), made.state_dict()["state"][0]
 
 
-def gradients(shape, steps=4):
+def gradients(shape, steps=4, dtype=torch.float32):
     generator = torch.Generator().manual_seed(0)
-    return [torch.randn(shape, generator=generator) for _ in range(steps)]
+    return [torch.randn(shape, generator=generator, dtype=dtype) for _ in range(steps)]
 
 
 CASES = {
-    "nadamw": (matprec.torch.NAdamW, (SIZE,), {}),
-    "adamw": (matprec.torch.NAdamW, (SIZE,), {"nesterov": False, "weight_decay": 0.1}),
+    "a tensor as learning rate": (
+        matprec.torch.NAdamW,
+        (SIZE,),
+        {"lr": torch.tensor(1e-2), "weight_decay": 0.1},
+    ),
     "no momentum": (matprec.torch.NAdamW, (1, SIZE), {"beta1": 0.0, "weight_decay": 0.1}),
+    "sum of squares": (matprec.torch.NAdamW, (SIZE,), {"beta2": 1.0}),
+}
+FUSED = {
+    "nadamw": (matprec.torch.NAdamW, (SIZE,), {"weight_decay": 0.1}),
+    "adamw": (matprec.torch.NAdamW, (SIZE,), {"nesterov": False, "weight_decay": 0.1}),
+    "large eps": (matprec.torch.NAdamW, (SIZE,), {"eps": 0.1, "beta1": 0.5, "beta2": 0.7}),
+    "no decay": (matprec.torch.NAdamW, (SIZE,), {}),
     "embedding": (
         matprec.torch.ASGO,
         (SIZE, 1),
@@ -38,29 +50,51 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_blocks_give_what_the_whole_gives(monkeypatch, name):
-    optimizer, shape, kwargs = CASES[name]
-    grads = gradients(shape)
+def cut_and_whole(monkeypatch, case, dtype=torch.float32):
+    optimizer, shape, kwargs = case
+    grads = gradients(shape, dtype=dtype)
     cut = run(monkeypatch, blocks.BLOCK, optimizer, grads, shape, **kwargs)
     whole = run(monkeypatch, SIZE, optimizer, grads, shape, **kwargs)
     assert not torch.equal(whole[0].flatten(), torch.linspace(-1, 1, SIZE))
+    return cut, whole
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_blocks_give_what_the_whole_gives(monkeypatch, name):
+    cut, whole = cut_and_whole(monkeypatch, CASES[name])
     torch.testing.assert_close(cut, whole, rtol=0, atol=0)
 
 
-def test_blocks_are_used(monkeypatch):
-    """Else the test above would compare the whole with itself."""
-    sizes = []
-    algorithm = matprec.torch.NAdamW.algorithm_class
-    direction = algorithm.direction
+@pytest.mark.parametrize("name", FUSED)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_the_fused_kernel_gives_what_the_whole_gives(monkeypatch, name, dtype):
+    cut, whole = cut_and_whole(monkeypatch, FUSED[name], dtype)
+    # After four steps of at most 0.01 on parameters of at most 1; 1.2e-7 is a unit of rounding.
+    tolerance = 1e-12 if dtype == torch.float64 else 5e-7
+    torch.testing.assert_close(cut, whole, rtol=tolerance, atol=tolerance)
 
-    def noticed(self, xp, state, grads, decay):
-        sizes.append(grads.shape[-1])
-        return direction(self, xp, state, grads, decay)
 
-    monkeypatch.setattr(algorithm, "direction", noticed)
-    run(monkeypatch, blocks.BLOCK, matprec.torch.NAdamW, gradients((SIZE,), 1), (SIZE,))
-    assert sizes == [blocks.BLOCK, blocks.BLOCK, 17]
+@pytest.mark.parametrize("name", ["a tensor as learning rate", "nadamw"])
+def test_blocks_are_used(monkeypatch, name):
+    """Else the tests above would compare the whole with itself."""
+    sizes = {blocks._step: [], fused.step: []}
+
+    def noticed(step):
+        def call(algorithm, state, grads, *rest):
+            sizes[step].append(grads.shape[-1])
+            step(algorithm, state, grads, *rest)
+
+        return call
+
+    monkeypatch.setattr(blocks, "_step", noticed(blocks._step))
+    monkeypatch.setattr(fused, "step", noticed(fused.step))
+    optimizer, shape, kwargs = (CASES | FUSED)[name]
+    run(monkeypatch, blocks.BLOCK, optimizer, gradients(shape, 1), shape, **kwargs)
+    plain, kernel = sizes.values()
+    if name in FUSED:
+        assert (plain, kernel) == ([], [2 * blocks.BLOCK, 17])
+    else:
+        assert (plain, kernel) == ([blocks.BLOCK, blocks.BLOCK, 17], [])
 
 
 @pytest.mark.parametrize("place", [0, SIZE - 1])

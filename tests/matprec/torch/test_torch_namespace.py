@@ -22,6 +22,12 @@ def close(actual, desired):
     torch.testing.assert_close(actual, desired, rtol=1e-12, atol=1e-13)
 
 
+def assert_symmetric(x):
+    """To the last bit where it is computed in strips."""
+    if x.shape[-1] >= 384:
+        assert torch.equal(x[..., 192:, :192], x[..., :192, 192:].mT)
+
+
 def consumed(xp, function, old, *arguments):
     """The result; `old` is its memory in place, and as it was otherwise."""
     before = old.clone()
@@ -54,8 +60,53 @@ def test_averages_of_gram_matrices(xp, shape, beta, side):
     start = (start + start.mT) / 2
     result, before = consumed(xp, linalg.ema_gram, start, x, side, beta)
     close(result, linalg.ema_gram(plain, before, x, side, beta))
-    if order >= 384:
-        assert torch.equal(result[:, 192:, :192], result[:, :192, 192:].mT)
+    assert_symmetric(result)
+
+
+@over_shapes
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_symmetric_products(shape, side):
+    x = normal(shape, 1)
+    gram = linalg.gram(PLAIN, x, side)
+    close(gram, linalg.gram(plain, x, side))
+    assert_symmetric(gram)
+    several = linalg.gram(PLAIN, torch.stack([x, 2 * x]), side)
+    close(several, torch.stack([gram, 4 * gram]))
+    gram = gram / gram.abs().max()
+    before = gram.clone()
+    square = linalg.add_square(PLAIN, gram, -3.0, 2.0)
+    assert torch.equal(gram, before)
+    close(square, linalg.add_square(plain, gram, -3.0, 2.0))
+    assert_symmetric(square)
+
+
+@over_shapes
+def test_functions_of_eigenvalues(shape):
+    basis = torch.linalg.qr(normal((shape[0], shape[1], shape[1])))[0]
+    values = normal(shape[:2], 1) ** 2
+    values[:, 0] = 0
+    result = linalg.spectral(PLAIN, basis.clone(), values)
+    close(result, linalg.spectral(plain, basis, values))
+    assert_symmetric(result)
+
+
+@over_shapes
+def test_products_added_to_a_matrix(shape):
+    x, y = normal(shape, 1), normal((shape[0], shape[1], 5), 2)
+    z = normal((shape[0], 5, shape[2]), 3)
+    expected = linalg.add_product(plain, x, y, z, 0.3)
+    close(linalg.add_product(PLAIN, x, y, z, 0.3), expected)
+    close(linalg.add_product(PLAIN, x[None], y[None], z[None], 0.3), expected[None])
+    assert torch.equal(x, normal(shape, 1))
+
+
+@over_shapes
+def test_finite_matrices(shape):
+    x = normal(shape)
+    x[-1, 0, -1] = torch.inf
+    expected = torch.tensor([True] * (shape[0] - 1) + [False])
+    assert torch.equal(linalg.all_finite(PLAIN, x), expected)
+    assert torch.equal(linalg.all_finite(PLAIN, x.mT[None]), expected[None])
 
 
 @both
@@ -104,6 +155,19 @@ def test_whole_matrices_are_chosen_and_not_copied_without_need(flags):
     assert torch.equal(
         linalg.choose(PLAIN, flags, counts, 5.0), torch.where(flags, counts, torch.tensor(5.0))
     )
+
+
+@over_shapes
+@pytest.mark.parametrize("axes", [-1, -2, (-2, -1)], ids=str)
+def test_what_is_below_a_floor_is_zero(shape, axes):
+    x = normal(shape, 1)
+    floor = 0.5 * torch.amax(x.abs(), dim=axes, keepdim=True)
+    floor[0] = 0.0
+    floor[-1] *= 4
+    for floors in (floor, torch.where(floor > floor.median(), torch.inf, floor)):
+        result = linalg.drop_below(PLAIN, x, floors)
+        assert torch.equal(result, linalg.drop_below(plain, x, floors))
+    assert not linalg.drop_below(PLAIN, x[-1:], 4 * floor[-1:] + 10).any()
 
 
 @pytest.mark.parametrize("keep", ["all", "rows", "entries"])
