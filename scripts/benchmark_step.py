@@ -8,7 +8,7 @@ Peers, which are other packages' optimizers, come with --peers; see README.md.
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -16,9 +16,6 @@ from absl import flags
 
 from benchmark.choices import choose
 from benchmark.errors import UserError, run_main
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 FLAGS = flags.FLAGS
 
@@ -30,7 +27,7 @@ flags.DEFINE_list(
     "shapes",
     ["ogbg"],
     "Models whose parameters' shapes are taken, or all; or JSON files with one list per framework "
-    "of [shape, role].",
+    "of [shape, role]; or numbers of equal matrices, such as 10x64x64,1000x64x64.",
 )
 flags.DEFINE_list("peers", ["none"], "Other packages' optimizers, all that there are, or none.")
 flags.DEFINE_list("peer_path", [], "Folders of clones that peers are imported from.")
@@ -39,6 +36,18 @@ flags.DEFINE_list(
     "settings", [], "Hyperparameters for those of the optimizers that have them: name=value."
 )
 flags.DEFINE_list("threads", ["1"], "Numbers of threads, each timed by itself.")
+flags.DEFINE_integer(
+    "ranks",
+    1,
+    "PyTorch: optimizers that refresh are timed in so many processes too, which share that.",
+    lower_bound=1,
+)
+flags.DEFINE_integer(
+    "devices",
+    1,
+    "JAX: what each of so many virtual devices decomposes in a shared refresh is counted.",
+    lower_bound=1,
+)
 flags.DEFINE_integer("refresh_every", 10, "Steps between refreshes.", lower_bound=2)
 flags.DEFINE_integer("periods", 2, "Periods of so many steps that are timed.", lower_bound=1)
 flags.DEFINE_integer("repeats", 3, "Processes per optimizer, taken in turn.", lower_bound=1)
@@ -46,28 +55,38 @@ flags.DEFINE_string("output", None, "CSV file to write.")
 flags.DEFINE_string("plot", None, "Bar chart to write, .png or .svg.")
 flags.DEFINE_boolean("check", False, "Compare with the goals; exit with 1 if one is missed.")
 
-SHOWN = [
-    *("contender", "model", "threads", "plain_ms", "floor_ms", "over_floor", "refresh_ms"),
-    *("amortised_ms", "ratio", "p50_ms", "p95_ms", "max_ms", "compile_s", "state_mb"),
-    "temporary_mb",
-]
-
 
 def main() -> int:
     if FLAGS.plot and Path(FLAGS.plot).suffix not in (".png", ".svg"):
         raise UserError(f"--plot={FLAGS.plot}: ends in neither .png nor .svg")
+    if FLAGS.ranks > 1 and FLAGS.framework != "pytorch":
+        raise UserError(f"--ranks={FLAGS.ranks}: --framework=pytorch only")
+    if FLAGS.devices > 1 and FLAGS.framework != "jax":
+        raise UserError(f"--devices={FLAGS.devices}: --framework=jax only")
     setups = _setups()
 
     # Here, because neither --help nor a mistake need wait for pandas and PyTorch.
     from rich.console import Console
+    from rich.progress import track
 
     from speed import goals, race
     from speed.contenders import REFERENCES
+    from speed.table import shown
+    from speed.timing import timed
 
     console = Console(stderr=True)
+    quiet = not console.is_terminal
     try:
         _check_peers(setups)
-        table = _timed(setups, console)
+        table = timed(
+            setups,
+            repeats=FLAGS.repeats,
+            num_devices=FLAGS.devices,
+            peer_python=FLAGS.peer_python,
+            track=lambda tasks, title: track(
+                tasks, title, console=console, transient=True, disable=quiet
+            ),
+        )
     except race.StepError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -76,12 +95,8 @@ def main() -> int:
     if FLAGS.plot:
         from speed import plot
 
-        plot.write(table, Path(FLAGS.plot))
-    shown = table.filter(items=SHOWN)
-    Console(width=None if console.is_terminal else 200).print(
-        shown.to_string(index=False, float_format=lambda value: f"{value:.4g}", na_rep="-"),
-        highlight=False,
-    )
+        plot.write(table.query("ranks == 1"), Path(FLAGS.plot))
+    print(shown(table))
     reference = REFERENCES[FLAGS.framework][0]
     print(f"ratio: amortised_ms / that of {reference}, {FLAGS.refresh_every} steps per refresh")
     if not FLAGS.check:
@@ -95,11 +110,17 @@ def _setups() -> list[Any]:
     """What to time: on every model with every number of threads the reference comes first."""
     from speed.contenders import REFERENCES, contenders
     from speed.peers import installed
-    from speed.worker import Setup
+    from speed.worker import Setup, refreshes_at_once
 
     names = choose("optimizers", FLAGS.optimizers, contenders(FLAGS.framework))
     names = list(dict.fromkeys([REFERENCES[FLAGS.framework][0], *names, *_peers()]))
     more = _settings()
+    shared = [name for name in names if refreshes_at_once(name, dict(more))]
+    if FLAGS.ranks > 1 and not shared:
+        given = ",".join(FLAGS.optimizers)
+        raise UserError(
+            f"--ranks={FLAGS.ranks}: none of {given} refreshes all its matrices in one step"
+        )
     return [
         Setup(
             framework=FLAGS.framework,
@@ -110,26 +131,33 @@ def _setups() -> list[Any]:
             periods=FLAGS.periods,
             settings=more,
             paths=installed.paths(name, _folders()),
+            ranks=ranks,
         )
         for model in _models()
         for threads in _threads()
         for name in names
+        for ranks in ([1, FLAGS.ranks] if FLAGS.ranks > 1 and name in shared else [1])
     ]
 
 
 def _models() -> list[str]:
-    """Known names, and whole paths of files that can be read."""
-    from speed.tensors import ShapesError, tensors, timed_models
+    """Known names, numbers of equal matrices, and whole paths of files that can be read."""
+    from speed.tensors import ShapesError, copies, tensors, timed_models
 
     files = [name for name in FLAGS.shapes if name.endswith(".json")]
-    names = [name for name in FLAGS.shapes if name not in files]
+    equal = [name for name in FLAGS.shapes if name[:1].isdigit() and name not in files]
+    for name in equal:
+        if not copies(name):
+            raise UserError(f"--shapes: {name!r} is not of the form 100x64x32, of positive numbers")
+    names = [name for name in FLAGS.shapes if name not in [*files, *equal]]
     found = [str(Path(name).resolve()) for name in files]
     try:
         for path in found:
             tensors(path, FLAGS.framework)
     except ShapesError as error:
         raise UserError(f"--shapes: {error}") from error
-    return (choose("shapes", names, timed_models()) if names or not files else []) + found
+    known = choose("shapes", names, timed_models()) if names or not FLAGS.shapes else []
+    return list(dict.fromkeys([*known, *equal, *found]))
 
 
 def _peers() -> list[str]:
@@ -163,31 +191,6 @@ def _check_peers(setups: list[Any]) -> None:
     for name in dict.fromkeys(setup.contender for setup in setups if setup.contender in PEERS):
         if reason := installed.why_not(name, FLAGS.peer_python, _folders()):
             raise StepError(f"--peers: {reason}")
-
-
-def _timed(setups: list[Any], console: Any) -> "pd.DataFrame":
-    from rich.progress import track
-
-    from speed import race
-    from speed.peers import PEERS
-    from speed.table import table
-
-    works = race.works(setups)
-    machines = race.floors(works)
-    results, rates = [], []
-    for setup in track(
-        list(race.schedule([*machines, *setups], FLAGS.repeats)),
-        "timing",
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    ):
-        if setup in works:
-            python = FLAGS.peer_python if setup.contender in PEERS else sys.executable
-            results.append((setup, race.run(setup, python)))
-        else:
-            rates.append((setup, race.run_floor(setup)))
-    return table(results, works, rates)
 
 
 def _threads() -> list[int]:

@@ -4,10 +4,13 @@ Every goal is a pure function of the table of `speed.table`: a list of `Verdict`
 and model that it can be decided for, empty where nothing that it needs was timed.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import pandas as pd
+
+from speed.tensors import copies
 
 PEERS_AT_MOST = {"pytorch": 0.85, "jax": 0.4}
 PEERS_ON = ("ogbg", "wmt_no_embedding", "imagenet_vit", "llama_60m")
@@ -17,6 +20,8 @@ COMPILED_ON = ("ogbg", "imagenet_vit", "llama_60m")
 COMPILED_BELOW_S, COMPILED_AT_MOST = 5.0, 2.5
 PEAK_BELOW = 1.5
 STACKS_AT_MOST = 1.5
+RANKS, RANK_AT_MOST = 2, 0.6
+COPIES_AT_MOST = 1.2
 # Of the state beside the formulas: a step count or two for each parameter group.
 SCALARS_MB = 1e-4
 
@@ -121,7 +126,59 @@ def memory_as_stated(table: pd.DataFrame) -> list[Verdict]:
     return found
 
 
-# The others need several processes, devices or sizes, which no table of step times has.
+def refreshes_are_shared(table: pd.DataFrame) -> list[Verdict]:
+    """Goal 7: by how much a refresh prolongs a step, in the slowest of two ranks / in one process;
+    and the matrices that one of several devices decomposes / an even share, rounded up."""
+    found = []
+    for row in _ours(table):
+        ranks = [
+            other
+            for other in table.to_dict("records")
+            if (other["ranks"], other["threads"]) == (RANKS, 1)
+            and (_place(other), other["contender"]) == (_place(row), row["contender"])
+        ]
+        if ranks:
+            alone = _refresh_cost_ms(row)
+            # Of a tiny model it may be lost in the noise.
+            figure = max(map(_refresh_cost_ms, ranks)) / alone if alone > 0 else math.nan
+            shares = " and ".join(f"{rank['refresh_share']:.3g}" for rank in ranks)
+            # Without a refresh they do what one process does: more time is what they disturb
+            # each other by, or others both.
+            slower = max(rank["plain_ms"] for rank in ranks) / row["plain_ms"]
+            who = f"{_who(row)}, {RANKS} ranks, shares by count {shares}"
+            who += f", steps without refresh {slower:.3g} times as long"
+            found.append(_at_most(figure, RANK_AT_MOST, who))
+        if not pd.isna(row["over_share"]):
+            who = f"{_who(row)}, {row['devices']} devices, matrices of a stack:"
+            found.append(_at_most(row["over_share"], 1, f"{who} {row['device_shares']}"))
+    return found
+
+
+def costs_scale(table: pd.DataFrame) -> list[Verdict]:
+    """Goal 8: the largest cost per parameter / the smallest, over models of different numbers of
+    matrices of one shape."""
+    groups: dict[Any, dict[int, Row]] = {}
+    for row in _ours(table):
+        if found := copies(row["model"]):
+            number, shape = found
+            groups.setdefault((row["framework"], row["contender"], shape), {})[number] = row
+    verdicts = []
+    for (framework, contender, shape), rows in groups.items():
+        numbers = sorted(rows)
+        kinds = {"plain_ms": "step without refresh", "amortised_ms": "amortised step"}
+        if all(rows[n]["plain_ms"] == rows[n]["amortised_ms"] for n in numbers):
+            del kinds["amortised_ms"]
+        for column, kind in kinds.items() if len(rows) > 1 else ():
+            costs = [1e6 * rows[n][column] / rows[n]["parameters"] for n in numbers]
+            if any(map(pd.isna, costs)):
+                continue
+            model = f"{', '.join(map(str, numbers))} matrices of {'x'.join(map(str, shape))}"
+            told = ", ".join(f"{cost:.3g}" for cost in costs)
+            who = f"{contender} on {model} in {framework}, {kind}: {told} ns per parameter"
+            verdicts.append(_at_most(max(costs) / min(costs), COPIES_AT_MOST, who))
+    return verdicts
+
+
 GOALS: dict[int, Callable[[pd.DataFrame], list[Verdict]]] = {
     1: fastest_peer,
     2: close_to_the_floor,
@@ -129,6 +186,8 @@ GOALS: dict[int, Callable[[pd.DataFrame], list[Verdict]]] = {
     4: compiles_fast,
     5: steps_are_even,
     6: memory_as_stated,
+    7: refreshes_are_shared,
+    8: costs_scale,
 }
 
 
@@ -145,12 +204,19 @@ def lines(table: pd.DataFrame) -> tuple[list[str], bool]:
             told.append(
                 f"goal {number}: {verdict.figure:.3g} ({verdict.limit}) {verdict.who}{missed}"
             )
+    # Only decompositions tell how many matrices they take.
+    told += [
+        f"goal 7: not counted: {_who(row)} decomposes nothing in a refresh"
+        for row in _ours(table)
+        if row["devices"] > 1 and pd.isna(row["over_share"])
+    ]
     return told, reached
 
 
 def _rows(table: pd.DataFrame) -> Iterator[Row]:
+    """Rows of one process with one thread."""
     for row in table.to_dict("records"):
-        if row["threads"] == 1:
+        if (row["threads"], row["ranks"]) == (1, 1):
             yield row
 
 
@@ -167,6 +233,10 @@ def _place(row: Row) -> tuple[str, str]:
 
 def _who(row: Row) -> str:
     return f"{row['contender']} on {row['model']} in {row['framework']}"
+
+
+def _refresh_cost_ms(row: Row) -> float:
+    return row["refresh_ms"] - row["plain_ms"]
 
 
 def _first_step_s(row: Row) -> float:

@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,16 +48,52 @@ def run_floor(setup: FloorSetup) -> Rates:
 
 
 def _worker(module: str, setup: Setup | FloorSetup, python: str, title: str) -> dict[str, Any]:
-    command = [python, "-m", module, json.dumps(dataclasses.asdict(setup))]
-    # Before the process's first import: later is too late for some of its libraries.
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(setup.threads))
-    done = subprocess.run(
-        command, cwd=REPOSITORY, capture_output=True, text=True, env=os.environ | threads
-    )
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1]
+    done = subprocess.run(**call(module, setup, threads(setup.threads), python))
+    return answer(title, done.returncode, done.stdout, done.stderr)
+
+
+def threads(number: int) -> dict[str, str]:
+    """Environment variables for so many; after a process's first import they are too late for some
+    of its libraries."""
+    return dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(number))
+
+
+def call(
+    module: str,
+    setup: Any,
+    environment: Mapping[str, str],
+    python: str = sys.executable,
+    *more: str,
+) -> dict[str, Any]:
+    """Arguments of `subprocess.run` or `Popen` for `python -m module SETUP more`.
+
+    Args:
+        module: its `main` reads the fields of a dataclass as JSON and prints those of another.
+        setup: that dataclass.
+        environment: what to change of this process's.
+        python: the interpreter.
+        *more: further arguments.
+    """
+    return {
+        "args": [python, "-m", module, json.dumps(dataclasses.asdict(setup)), *more],
+        "cwd": REPOSITORY,
+        "env": os.environ | environment,
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.PIPE,
+        "text": True,
+    }
+
+
+def answer(title: str, status: int, stdout: str, stderr: str) -> dict[str, Any]:
+    """What a process of `call` has printed.
+
+    Raises:
+        StepError: its exit status is not 0; its last line says why, after `title`.
+    """
+    if status:
+        last = (stderr.strip().splitlines() or [f"ended with {status}"])[-1]
         raise StepError(f"{title}: {last}")
-    return json.loads(done.stdout.splitlines()[-1])
+    return json.loads(stdout.splitlines()[-1])
 
 
 def works(setups: Iterable[Setup]) -> dict[Setup, Work]:

@@ -1,26 +1,39 @@
 """The table of step times, from what workers measured."""
 
+import dataclasses
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from speed import floor
+from speed import floor, ranks
 from speed.contenders import REFERENCES, family, is_staggered
+from speed.devices import Counted
 from speed.floor import FloorSetup, Rates
+from speed.tensors import copies, tensors
 from speed.work import Work
 from speed.worker import Measured, Setup
 
 Place = tuple[str, str, int]  # framework, model, threads
+
+SHOWN = [
+    *("contender", "model", "threads", "plain_ms", "floor_ms", "over_floor", "refresh_ms"),
+    *("amortised_ms", "ratio", "p50_ms", "p95_ms", "max_ms", "compile_s", "state_mb"),
+    "temporary_mb",
+]
+RANKS_SHOWN = ["ranks", "rank", "refresh_share"]
 
 
 def table(
     results: Iterable[tuple[Setup, Measured]],
     works: Mapping[Setup, Work],
     rates: Iterable[tuple[FloorSetup, Rates]],
+    counted: Mapping[Setup, Counted] | None = None,
 ) -> pd.DataFrame:
-    """One row per contender, model and number of threads, in the order in which they first come.
+    """One row per contender, model, number of threads, and rank, in the order in which they first
+    come.
 
     Medians are over the steps of all repeats. Times in milliseconds, memory in 10^6 bytes; NaN
     where a column asks for refreshes of what has none, or for steps without one where all share
@@ -28,6 +41,12 @@ def table(
 
     * family: this project's optimizer that a contender is compared with, whose formulas floors,
       `formula_mb` and `stack_mb` come from
+    * ranks: how many processes shared the refreshes; rank: which of them, from 0; refresh_share:
+      what part of all refreshes it was dealt, by their cost, NaN for one process
+    * parameters: numbers in the model
+    * ns_per_parameter: amortised_ms / parameters, in nanoseconds
+    * devices: how many virtual devices the refreshes were counted on, 1 where they were not;
+      over_share, device_shares: see `devices.Counted`, the latter as B:matrices, B:matrices
     * staggered: whether steps share the refreshes
     * plain_ms, refresh_ms: medians of steps without and with a refresh; p50_ms, p95_ms, max_ms: of
       all steps
@@ -60,11 +79,26 @@ def table(
     rows = []
     for setup, runs in by_setup.items():
         place = _place(setup)
-        row = times[setup] | _floor(works[setup], *best[place], setup.refresh_every)
+        work = works[dataclasses.replace(setup, rank=0)]
+        row = times[setup] | _floor(work, *best[place], setup.refresh_every)
         row["over_floor"] = row["plain_ms"] / row["floor_ms"]
         row["ratio"] = row["amortised_ms"] / references.get(place, np.nan)
-        rows.append(_identity(setup) | row | _memory(runs, works[setup]))
+        row |= _size(setup, row["amortised_ms"]) | _counts((counted or {}).get(setup))
+        rows.append(_identity(setup) | row | _memory(runs, work))
     return pd.DataFrame(rows)
+
+
+def shown(table: pd.DataFrame) -> str:
+    """What is printed of the table: what the user has not asked for is left out."""
+    names = list(SHOWN)
+    if max(table["ranks"]) > 1:
+        names[3:3] = RANKS_SHOWN
+    if any(map(copies, table["model"])):
+        names.append("ns_per_parameter")
+    if max(table["devices"]) > 1:
+        names += ["over_share", "device_shares"]
+    rounded: Any = "{:.4g}".format  # as pandas has it, though its types say otherwise
+    return table[names].to_string(index=False, float_format=rounded, na_rep="-")
 
 
 def _place(setup: Setup | FloorSetup) -> Place:
@@ -78,6 +112,9 @@ def _identity(setup: Setup) -> dict[str, Any]:
         "family": family(setup.contender),
         "model": setup.model,
         "threads": setup.threads,
+        "ranks": setup.ranks,
+        "rank": setup.rank,
+        "refresh_share": ranks.share(setup) if setup.ranks > 1 else np.nan,
         "staggered": _is_staggered(setup),
     }
 
@@ -124,6 +161,22 @@ def _floor(
         "refresh_floor_ms": 1e3 * least.refresh_s if work.refresh_flops else np.nan,
         "amortised_floor_ms": 1e3 * least.amortised_s(refresh_every),
         "matrix_refresh_ms": 1e3 * least.largest_refresh_s,
+    }
+
+
+def _size(setup: Setup, amortised_ms: float) -> dict[str, float]:
+    parameters = sum(math.prod(shape) for shape, _ in tensors(setup.model, setup.framework))
+    return {"parameters": parameters, "ns_per_parameter": 1e6 * amortised_ms / parameters}
+
+
+def _counts(counted: Counted | None) -> dict[str, Any]:
+    if counted is None:
+        return {"devices": 1, "over_share": np.nan, "device_shares": ""}
+    pairs = (f"{matrices}:{mine}" for matrices, mine in counted.shares)
+    return {
+        "devices": counted.devices,
+        "over_share": counted.over_share,
+        "device_shares": ", ".join(pairs),
     }
 
 

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +25,9 @@ class Tensor(NamedTuple):
 # Steps are timed without embeddings too, which no method takes for matrices.
 WITHOUT_EMBEDDING = {f"{name}_no_embedding": name for name in ("wmt",)}
 
+# So many matrices of so many rows and columns: 100x64x32.
+COPIES = re.compile(r"([1-9]\d*)x([1-9]\d*)x([1-9]\d*)")
+
 
 class ShapesError(ValueError):
     """A file of shapes cannot be read; the message is one line."""
@@ -43,7 +47,8 @@ def tensors(model: str, framework: str) -> tuple[Tensor, ...]:
     """All parameters of a model in `jax` or `pytorch`, as the submissions see them.
 
     Args:
-        model: one of `timed_models`, or the path of a JSON file, see `from_file`.
+        model: one of `timed_models`, or a name that `copies` reads, or the path of a JSON file, see
+            `from_file`.
         framework: `jax` or `pytorch`.
 
     Raises:
@@ -57,9 +62,26 @@ def tensors(model: str, framework: str) -> tuple[Tensor, ...]:
         return tuple(tensor for tensor in every if tensor.role != "embedding")
     if model in shapes.workloads():
         return official(model, framework)
+    if found := copies(model):
+        number, shape = found
+        return (Tensor(shape, "matrix"),) * number
     if model.endswith(".json"):
         return from_file(model, framework)
     raise ValueError(f"unknown model {model!r}; known: {', '.join(timed_models())}")
+
+
+def copies(model: str) -> tuple[int, tuple[int, int]] | None:
+    """(number, shape) of a model of equal matrices, named such as 100x64x32, the shape as the
+    framework has it; None for any other name.
+
+    >>> copies("100x64x32")
+    (100, (64, 32))
+    """
+    found = COPIES.fullmatch(model)
+    if found is None:
+        return None
+    number, rows, columns = map(int, found.groups())
+    return number, (rows, columns)
 
 
 def from_file(path: str, framework: str) -> tuple[Tensor, ...]:

@@ -1,7 +1,7 @@
-"""Times the steps of one contender in a process of its own: `python -m speed.worker SETUP`.
+"""Times the steps of one contender in a process of its own: `python -m speed.worker SETUP [FILE]`.
 
 SETUP and what is printed are the fields of `Setup` and `Measured` as JSON. The number of threads is
-set before a framework is imported.
+set before a framework is imported. Several ranks meet at FILE, an empty one.
 """
 
 import dataclasses
@@ -11,12 +11,13 @@ import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from speed.contenders import is_staggered, refreshes
 from speed.peers import PEERS
 from speed.tensors import tensors
+from submissions.registry import OPTIMIZERS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Setup:
       settings: pairs of hyperparameters of this project's optimizers and values; who does not have
         one goes without.
       paths: folders that peers are imported from.
+      ranks: processes of PyTorch that share refreshes, see `speed.ranks`.
+      rank: the number of this one, from 0.
     """
 
     framework: str
@@ -43,6 +46,8 @@ class Setup:
     periods: int = 2
     settings: Sequence[tuple[str, Any]] = ()
     paths: Sequence[str] = ()
+    ranks: int = 1
+    rank: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +67,11 @@ class Measured:
     compile_s: float
     state_bytes: int
     temporary_bytes: int
+
+
+def refreshes_at_once(name: str, settings: Mapping[str, Any]) -> bool:
+    """Whether this is an optimizer of this project's whose refreshes all fall in the same steps."""
+    return name in OPTIMIZERS and refreshes(name) and not is_staggered(name, settings)
 
 
 def measure(setup: Setup) -> Measured:
@@ -85,6 +95,8 @@ def measure(setup: Setup) -> Measured:
     seconds = []
     for number in range(untimed + 1, untimed + 1 + setup.periods * every):
         stepper.prepare(number)
+        if setup.ranks > 1:
+            _wait_for_all()
         start = time.perf_counter()
         stepper.step()
         seconds.append(time.perf_counter() - start)
@@ -109,6 +121,14 @@ def sort(seconds: Sequence[float], setup: Setup) -> tuple[list[float], list[floa
         refresh.append(period.pop(slowest if setup.contender in PEERS else -1))
         plain += period
     return plain, refresh
+
+
+def _wait_for_all() -> None:
+    """As ranks do in every step that exchanges gradients: else the waits of all steps since the
+    last refresh would count as the refresh's."""
+    import torch.distributed as dist
+
+    dist.barrier()
 
 
 def _forget_peak() -> None:
@@ -139,7 +159,17 @@ def set_threads(framework: str, threads: int) -> None:
 def main() -> None:
     setup = Setup(**json.loads(sys.argv[1]))
     set_threads(setup.framework, setup.threads)
-    print(json.dumps(dataclasses.asdict(measure(setup))))
+    if setup.ranks == 1:
+        measured = measure(setup)
+    else:
+        import torch.distributed as dist
+
+        meeting = f"file://{sys.argv[2]}"
+        dist.init_process_group("gloo", meeting, rank=setup.rank, world_size=setup.ranks)
+        measured = measure(setup)
+        _wait_for_all()
+        dist.destroy_process_group()
+    print(json.dumps(dataclasses.asdict(measured)))
 
 
 if __name__ == "__main__":

@@ -63,6 +63,49 @@ def test_ours_beside_a_peer_with_a_file_of_the_table_a_chart_and_goals(tmp_path:
     assert done.returncode == int(any(line.endswith(", MISSED") for line in goals))
 
 
+def test_ranks_on_equal_matrices(tmp_path: Path):
+    done = benchmark_step(
+        *QUICK,
+        "--optimizers=asgo",
+        "--shapes=6x8x4",
+        "--ranks=2",
+        f"--plot={tmp_path / 'steps.svg'}",
+        f"--output={tmp_path / 'steps.csv'}",
+        "--check",
+    )
+    assert done.stderr == ""
+    table = pd.read_csv(tmp_path / "steps.csv")
+    assert table["model"].tolist() == ["6x8x4"] * 4
+    assert table["contender"].tolist() == ["torch_adamw_fused", "asgo", "asgo", "asgo"]
+    assert table["rank"].tolist() == [0, 0, 0, 1]
+    assert table.query("ranks == 2")["refresh_share"].tolist() == [0.5] * 2
+    assert table["parameters"].tolist() == [192] * 4
+    assert "<svg" in (tmp_path / "steps.svg").read_text()
+    goals = [line for line in done.stdout.splitlines() if line.startswith("goal")]
+    who = "asgo on 6x8x4 in pytorch, 2 ranks, shares by count 0.5 and 0.5"
+    assert f" (at most 0.6) {who}, steps without refresh " in goals[-2]
+    assert goals[-1] == "goal 8: not timed"
+    assert done.returncode == int(any(line.endswith(", MISSED") for line in goals))
+
+
+def test_what_devices_decompose(tmp_path: Path):
+    done = benchmark_step(
+        *QUICK,
+        "--framework=jax",
+        "--optimizers=asgo",
+        "--shapes=9x8x4",
+        "--devices=8",
+        f"--output={tmp_path / 'steps.csv'}",
+        "--check",
+    )
+    assert done.stderr == ""
+    table = pd.read_csv(tmp_path / "steps.csv").set_index("contender")
+    assert table["over_share"]["asgo"] == 1.0
+    assert table["device_shares"]["asgo"] == "9:2"
+    who = "asgo on 9x8x4 in jax, 8 devices, matrices of a stack: 9:2"
+    assert f"goal 7: 1 (at most 1) {who}" in done.stdout.splitlines()
+
+
 def test_a_peer_that_is_missing_is_one_line_and_status_1(tmp_path: Path):
     (tmp_path / "distributed_shampoo").mkdir()
     (tmp_path / "distributed_shampoo" / "distributed_shampoo.py").write_text("")
@@ -81,6 +124,9 @@ def test_a_peer_that_is_missing_is_one_line_and_status_1(tmp_path: Path):
         ("--optimizers=sgd", "--optimizers: 'sgd' is unknown; allowed: all, torch_adamw_fused"),
         ("--shapes=mnist", "--shapes: 'mnist' is unknown; allowed: all, criteo1tb"),
         ("--shapes=none.json", "--shapes: "),
+        ("--shapes=3x4", "--shapes: '3x4' is not of the form 100x64x32, of positive numbers"),
+        ("--ranks=0", "--ranks=0"),
+        ("--devices=2", "--devices=2: --framework=jax only"),
         ("--peers=adam", "--peers: 'adam' is unknown; allowed: all, torch_muon"),
         ("--peer_path=tests", "--peer_path=tests: no clone of facebookresearch/optimizers"),
         ("--settings=size=3", "--settings=size=3: no optimizer has a hyperparameter 'size'"),
@@ -96,3 +142,19 @@ def test_bad_input_is_one_line_and_status_2(flag: str, told: str):
     assert (done.returncode, done.stdout) == (2, "")
     (line,) = done.stderr.splitlines()
     assert told in line
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (("--ranks=2", "--framework=jax"), "--ranks=2: --framework=pytorch only"),
+        (
+            ("--ranks=2", "--optimizers=soap,muon", "--settings=stagger=true"),
+            "--ranks=2: none of soap,muon refreshes all its matrices in one step",
+        ),
+    ],
+)
+def test_flags_that_do_not_fit_together(flags: tuple[str, ...], told: str):
+    done = benchmark_step(*flags)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"error: {told}\n"

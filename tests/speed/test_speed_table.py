@@ -1,10 +1,12 @@
 """The table of step times: medians, periods, floors, memory, ratios."""
 
+import dataclasses
 import math
 
 import pytest
 
 from speed import table as tables
+from speed.devices import Counted
 from speed.floor import FloorSetup, Rates
 from speed.work import Work
 from speed.worker import Measured, Setup
@@ -30,13 +32,13 @@ def measured(plain: list[float], refresh: list[float] | None = None, **changes) 
     return Measured(plain, refresh or [], **{**values, **changes})
 
 
-def table(results):
+def table(results, counted=None):
     """With a rate of 4,000 operations and a bandwidth of 1,000 bytes per second everywhere."""
-    setups = {setup for setup, _ in results}
+    setups = {dataclasses.replace(setup, rank=0) for setup, _ in results}
     works = {setup: WORK if setup.contender == "soap" else PLAIN_WORK for setup in setups}
     places = {(setup.framework, setup.model, setup.threads) for setup in setups}
     rates = [(FloorSetup(*place, (SIZE,), 1), Rates([4000.0], 1000.0)) for place in places]
-    return tables.table(results, works, rates)
+    return tables.table(results, works, rates, counted)
 
 
 def test_medians_over_all_steps_of_all_repeats():
@@ -135,3 +137,55 @@ def test_families():
     found = table([(ADAMW, measured([0.1])), (SOAP, measured([0.1])), (peer, measured([0.1]))])
     assert found["family"].tolist() == ["nadamw", "soap", "muon"]
     assert not found["staggered"].any()
+
+
+def test_every_rank_has_its_row():
+    """Of three equal matrices the first rank gets two."""
+    model = "3x4x4"
+    ranks = [Setup("pytorch", "soap", model, ranks=2, rank=rank) for rank in (0, 1)]
+    results = [
+        (Setup("pytorch", "torch_adamw_fused", model), measured([0.001])),
+        (Setup("pytorch", "soap", model), measured([0.002], [0.010])),
+        (ranks[0], measured([0.002], [0.006])),
+        (ranks[1], measured([0.002], [0.007])),
+        (ranks[0], measured([0.002], [0.008])),
+        (ranks[1], measured([0.002], [0.009])),
+    ]
+    found = table(results)
+    assert found["ranks"].tolist() == [1, 1, 2, 2]
+    assert found["rank"].tolist() == [0, 0, 0, 1]
+    assert found["refresh_share"][2:].tolist() == pytest.approx([2 / 3, 1 / 3])
+    assert found["refresh_share"].isna().tolist() == [True, True, False, False]
+    assert found["refresh_ms"][1:].tolist() == pytest.approx([10.0, 7.0, 8.0])
+    assert found["floor_ms"][2] == found["floor_ms"][1] > 0
+    assert found["ratio"].notna().all()
+
+
+def test_cost_per_parameter():
+    (row,) = table([(Setup("pytorch", "muon", "10x4x5"), measured([0.001]))]).to_dict("records")
+    assert (row["parameters"], row["ns_per_parameter"]) == (200, pytest.approx(5000.0))
+
+
+def test_what_devices_decompose():
+    other, newton = Setup("jax", "muon", "ogbg"), Setup("jax", "shampoo", "ogbg")
+    soap = Setup("jax", "soap", "ogbg")
+    counted = {soap: Counted(8, [[4, 1], [9, 3]]), newton: Counted(8, [])}
+    found = table([(each, measured([0.1])) for each in (soap, other, newton)], counted)
+    assert found["devices"].tolist() == [8, 1, 8]
+    assert found["over_share"][0] == pytest.approx(1.5)
+    assert found["over_share"][1:].isna().all()
+    assert found["device_shares"].tolist() == ["4:1, 9:3", "", ""]
+
+
+def test_what_is_shown():
+    """Columns that all rows agree in are not asked for."""
+    plain = tables.shown(table([(SOAP, measured([0.1]))]))
+    assert "ns_per_parameter" not in plain
+    assert "rank" not in plain
+    assert "share" not in plain
+    assert "0.1" not in plain  # of a second
+    assert "100 " in plain
+    shared = Setup("pytorch", "soap", "3x4x4", ranks=2)
+    found = tables.shown(table([(shared, measured([0.1]))], {shared: Counted(8, [[3, 1]])}))
+    for name in ("ranks", "rank", "refresh_share", "ns_per_parameter", "over_share", "3:1"):
+        assert name in found.split()

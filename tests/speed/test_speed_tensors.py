@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from matprec.layout import ROLES
-from speed.tensors import LLAMA, ShapesError, models, tensors, timed_models
+from speed.tensors import LLAMA, ShapesError, copies, models, tensors, timed_models
 
 PARAMETERS = {
     "ogbg": 3_554_176,
@@ -64,6 +64,18 @@ def test_wmt_without_its_embedding(framework: str):
     assert {role for _, role in gone} == {"embedding"}
     assert len(whole) == len(rest) + len(gone)
     assert set(timed_models()) - set(models()) == {"wmt_no_embedding"}
+
+
+@pytest.mark.parametrize("framework", ["jax", "pytorch"])
+def test_equal_matrices(framework: str):
+    assert tensors("3x4x5", framework) == (((4, 5), "matrix"),) * 3
+
+
+@pytest.mark.parametrize("name", ["3x4", "3x4x5x6", "0x4x5", "3x04x5", "3x4x-5", "ax4x5", "3x4x5 "])
+def test_other_names_are_no_numbers_of_matrices(name: str):
+    assert copies(name) is None
+    with pytest.raises(ValueError, match="unknown model"):
+        tensors(name, "jax")
 
 
 # ---------------------------------------- files
