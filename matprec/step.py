@@ -124,7 +124,7 @@ def step(
     """
     everything = zip(algorithms, states, grads, live, finite, decays, strict=True)
     advanced = [
-        _answered(advance(xp, *arguments), functools.partial(cond, number))
+        answered(advance(xp, *arguments), functools.partial(cond, number))
         for number, arguments in enumerate(everything)
     ]
     updates = [update for update, _ in advanced]
@@ -132,7 +132,8 @@ def step(
     return updates, [state for _, state in advanced]
 
 
-def _answered(steps: Advance, answer: Callable[[Due], State]) -> Any:
+def answered(steps: Advance, answer: Callable[[Due], State]) -> Any:
+    """What `advance` returns, its refreshes answered at once."""
     try:
         due = next(steps)
         while True:
@@ -172,17 +173,19 @@ def advance(
     """The step of one stack, which stops at every refresh for the carry after it.
 
     Arguments as in `step`. Returns the update, without weight decay from outside, and the state.
+    What is not live may be anything until the end, NaN too: rows do not depend on one another.
     """
-    grads = linalg.choose(xp, live, grads, 0.0)
     new = state | counted(xp, state, live, finite)
     refresh = functools.partial(_refresh, xp, algorithm, grads, live)
     if algorithm.refresh_at == "before":
         new = yield from refresh(new)
-    new = _where(xp, live, algorithm.accumulate(xp, new, grads), new)
+    accumulated = algorithm.accumulate(xp, new, grads)
+    noted = {key: value for key, value in accumulated.items() if key not in new}
+    new = _where(xp, live, accumulated, new)
     if algorithm.refresh_at == "after":
         new = yield from refresh(new)
     inside = decay if algorithm.decay_inside else None
-    update, directed = algorithm.direction(xp, new, grads, inside)
+    update, directed = algorithm.direction(xp, new | noted, grads, inside)
     new = _where(xp, live, directed, new)
     if algorithm.refresh_at == "end":
         new = yield from refresh(new)

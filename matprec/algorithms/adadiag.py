@@ -61,10 +61,6 @@ class AdaDiag(Rotated):
     def inner(self) -> NAdamW:
         return NAdamW(beta1=self.beta1, beta2=self.beta2, eps=self.eps, nesterov=self.nesterov)
 
-    @property
-    def needs_gradient(self) -> bool:
-        return self.nesterov or not self.inner.has_mean
-
     def refreshed_keys(self, state: State) -> tuple[str, ...]:
         turned = self.rotate_first_moment and "mean" in state
         return super().refreshed_keys(state) + (("mean",) if turned else ())

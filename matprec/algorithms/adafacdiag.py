@@ -56,10 +56,6 @@ class AdafacDiag(Rotated):
         return Adafactor(beta1=self.beta1, beta2=self.beta2, eps=self.eps, clip=self.clip)
 
     @property
-    def needs_gradient(self) -> bool:
-        return not self.inner.has_mean
-
-    @property
     def fallback_momentum(self) -> bool:
         return self.inner.has_mean
 

@@ -68,7 +68,8 @@ class Algorithm:
         raise NotImplementedError
 
     def accumulate(self, xp: Any, state: State, grads: Array) -> State:
-        """Every step: moments and statistics."""
+        """Every step: moments and statistics. Keys that the state does not have are for this
+        step's `direction`."""
         raise NotImplementedError
 
     def first_refresh(self, xp: Any, state: State, grads: Array) -> State:

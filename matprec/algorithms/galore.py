@@ -54,10 +54,6 @@ class GaLore(Rotated):
     def inner(self) -> NAdamW:
         return NAdamW(beta1=self.beta1, beta2=self.beta2, eps=self.eps, nesterov=False)
 
-    @property
-    def needs_gradient(self) -> bool:
-        return not self.inner.has_mean
-
     def kept(self, order: int) -> int:
         return min(self.rank, order)
 

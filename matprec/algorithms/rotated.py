@@ -40,11 +40,6 @@ class Rotated(RefreshingAlgorithm):
         """The method on the rotated gradient."""
         raise NotImplementedError
 
-    @property
-    def needs_gradient(self) -> bool:
-        """Whether the inner direction reads the gradient; if not, its rotation is spared."""
-        return True
-
     def kept(self, order: int) -> int:
         """How many of a basis's columns are kept."""
         return order
@@ -63,7 +58,8 @@ class Rotated(RefreshingAlgorithm):
         return state | self.inner.init(xp, rotated)
 
     def accumulate(self, xp: Any, state: State, grads: Array) -> State:
-        return self.inner.accumulate(xp, state, self.project_in(xp, state, grads))
+        rotated = self.project_in(xp, state, grads)
+        return self.inner.accumulate(xp, state, rotated) | {"rotated": rotated}
 
     def refresh(self, xp: Any, state: State, grads: Array) -> State:
         sides = self.rotated_sides(grads)
@@ -85,8 +81,7 @@ class Rotated(RefreshingAlgorithm):
     def direction(
         self, xp: Any, state: State, grads: Array, decay: Array | None
     ) -> tuple[Array, State]:
-        rotated = self.project_in(xp, state, grads) if self.needs_gradient else grads
-        update, state = self.inner.direction(xp, state, rotated, None)
+        update, state = self.inner.direction(xp, state, state["rotated"], None)
         return self.project_out(xp, state, update), state
 
     def project_in(self, xp: Any, state: State, grads: Array) -> Array:

@@ -104,21 +104,18 @@ class SOAP(RefreshingAlgorithm):
         return state
 
     def accumulate(self, xp: Any, state: State, grads: Array) -> State:
-        turned = self._turned(xp, state, grads)
+        turned = _turned_above_rounding(
+            xp, grads, self._bases(state, grads), state["last_refresh"] > 0
+        )
         turned = linalg.choose(xp, state["t"] > 1, turned, 0.0)
         moment = linalg.ema_squares(xp, state["second_moment"], turned, self.beta2)
-        new = {"second_moment": moment}
+        new = {"second_moment": moment, "turned": turned}
         if self.has_mean:
             new["mean"] = linalg.ema(xp, state["mean"], turned, self.beta1)
         beta = self.beta2 if self.shampoo_beta is None else self.shampoo_beta
         for side in self._sides(grads):
             new[side] = linalg.ema_gram(xp, state[side], grads, side, beta)
         return state | new
-
-    def _turned(self, xp: Any, state: State, grads: Array) -> Array:
-        return _turned_above_rounding(
-            xp, grads, self._bases(state, grads), state["last_refresh"] > 0
-        )
 
     def first_refresh(self, xp: Any, state: State, grads: Array) -> State:
         return self._refreshed(xp, state, grads, _eigenvectors)
@@ -152,12 +149,11 @@ class SOAP(RefreshingAlgorithm):
     ) -> tuple[Array, State]:
         updates = state["t"] - 1
         if self.has_mean:
-            turned = self._turned(xp, state, grads) if self.nesterov else grads
             mean = moments.corrected_mean(
-                xp, state["mean"], turned, self.beta1, updates, nesterov=self.nesterov
+                xp, state["mean"], state["turned"], self.beta1, updates, nesterov=self.nesterov
             )
         else:
-            mean = self._turned(xp, state, grads)
+            mean = state["turned"]
         update = moments.adam(xp, mean, state["second_moment"], self.beta2, self.eps, updates)
         update = _turn(xp, update, _transposed(xp, self._bases(state, grads)))
         if decay is not None:

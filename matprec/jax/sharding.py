@@ -1,4 +1,4 @@
-"""Refreshes shared by the devices of a mesh; everything else is replicated.
+"""Refreshes shared by the devices of a mesh; everything else is replicated: `shard="refresh"`.
 
 Of a stack of B matrices each of the D devices refreshes ceil(B / D), or repeats the last one where
 none is left, and one gather gives all devices the whole. Devices run one program in step, so that

@@ -7,8 +7,8 @@ are not finite. The learning rate is chained behind it by the aliases.
 
 import dataclasses
 import functools
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -16,10 +16,13 @@ import optax
 
 from matprec import balance, layout, settings
 from matprec import step as stepping
-from matprec.algorithms.base import Algorithm
+from matprec.algorithms.base import Algorithm, State
 from matprec.algorithms.nadamw import NAdamW
-from matprec.jax.sharding import sharded
+from matprec.jax import ownership
+from matprec.jax.conditional import Slots, conditional, make_slots
+from matprec.jax.ownership import Cut
 
+Shard = Literal["refresh", "all"]
 Roles = Callable[[str, Any], str | None] | Any | None
 
 
@@ -42,6 +45,7 @@ class Adapter:
     options: layout.Options
     state_dtype: Any
     mesh: jax.sharding.Mesh | None = None
+    shard: Shard = "refresh"
 
     def plan(self, tree: Any) -> layout.Plan:
         paths_and_leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
@@ -78,12 +82,22 @@ class Adapter:
 
     def init(self, params: optax.Params) -> PreconditionState:
         plan = self.plan(params)
-        zeros = [jnp.zeros(x.shape, self.dtype_of(x)) for x in jax.tree.leaves(params)]
-        states = [
-            stepping.init(jnp, _cast(self.algorithm_of(stack), array.dtype), array)
-            for stack, array in zip(plan.stacks, layout.gather(jnp, plan, zeros), strict=True)
+        leaves = jax.tree.leaves(params)
+        grads = [
+            jax.ShapeDtypeStruct(
+                (len(stack.pieces), *stack.shape), self.dtype_of(leaves[stack.owners[0]])
+            )
+            for stack in plan.stacks
         ]
-        return PreconditionState(jnp.zeros((), jnp.int32), tuple(states))
+        algorithms = self._algorithms(plan, grads)
+        if (mesh := self._cut_over) is None:
+            states = tuple(
+                stepping.init(jnp, algorithm, jnp.zeros(x.shape, x.dtype))
+                for algorithm, x in zip(algorithms, grads, strict=True)
+            )
+        else:
+            states = ownership.init(mesh, self._cuts(plan, mesh), algorithms, grads)
+        return PreconditionState(jnp.zeros((), jnp.int32), states)
 
     def update(
         self, updates: optax.Updates, state: PreconditionState, params: optax.Params | None = None
@@ -99,21 +113,7 @@ class Adapter:
         decays = self._decays(plan, params)
         count = state.count + 1
         arrays = layout.gather(jnp, plan, grads)
-        finite = layout.finite(jnp, plan, arrays)
-        algorithms = [
-            _cast(self.algorithm_of(s), x.dtype) for s, x in zip(plan.stacks, arrays, strict=True)
-        ]
-        outputs, states = stepping.step(
-            jnp,
-            algorithms,
-            state.stacks,
-            arrays,
-            owners=[stack.owners for stack in plan.stacks],
-            live=finite,
-            finite=finite,
-            decays=decays,
-            cond=functools.partial(_conditional, count, self.mesh, self._phases(plan, state)),
-        )
+        outputs, states = self._step(plan, count, state.stacks, arrays, decays)
         for number, stack in enumerate(plan.stacks):
             if stack.elementwise and not self.options.elementwise:
                 scaled = outputs[number] * self.fallback_lr_scale
@@ -124,17 +124,65 @@ class Adapter:
         ]
         return treedef.unflatten(directions), PreconditionState(count, tuple(states))
 
-    def _phases(self, plan: layout.Plan, state: PreconditionState) -> list[list[int]] | None:
-        """See `balance.phases`; None where all matrices are refreshed at once."""
+    def _step(
+        self,
+        plan: layout.Plan,
+        count: jax.Array,
+        states: Sequence[State],
+        grads: Sequence[jax.Array],
+        decays: Sequence[jax.Array | None],
+    ) -> tuple[list[jax.Array], Sequence[State]]:
+        """As `matprec.step.step`, the devices sharing what they are to share."""
+        algorithms, slots = self._algorithms(plan, grads), self._slots(plan, states)
+        finite = layout.finite(jnp, plan, grads)
+        owners = [stack.owners for stack in plan.stacks]
+        last: Any = {"owners": owners, "live": finite, "decays": decays}
+        arguments = (algorithms, states, grads)
+        mesh = self._cut_over
+
+        def answer(count: Any, device: Any, number: int, due: stepping.Due) -> State:
+            mine = slots[number]
+            shared = self.mesh if mesh is None else None
+            return conditional(count, shared, mine and mine.of(device), due)
+
+        if mesh is None:
+            cond = functools.partial(answer, count, 0)
+            return stepping.step(jnp, *arguments, **last, finite=finite, cond=cond)
+        cuts = self._cuts(plan, mesh)
+        updates, states = ownership.advance(mesh, cuts, count, *arguments, finite, decays, answer)
+        return stepping.finish(jnp, algorithms, updates, **last), states
+
+    def _algorithms(self, plan: layout.Plan, arrays: Sequence[Any]) -> list[Algorithm]:
+        """Per stack, for arrays of its dtype."""
+        return [
+            _cast(self.algorithm_of(stack), x.dtype)
+            for stack, x in zip(plan.stacks, arrays, strict=True)
+        ]
+
+    @property
+    def _cut_over(self) -> jax.sharding.Mesh | None:
+        """The devices that the state is cut over; None where it is not."""
+        several = self.mesh is not None and self.mesh.size > 1
+        return self.mesh if several and self.shard == "all" else None
+
+    def _cuts(self, plan: layout.Plan, mesh: jax.sharding.Mesh) -> list[Cut]:
+        return [ownership.make_cut(stack, self.algorithm_of(stack), mesh) for stack in plan.stacks]
+
+    def _slots(self, plan: layout.Plan, states: Sequence[State]) -> list[Slots | None]:
+        """Per stack; None where all matrices are refreshed at once."""
         algorithm: Any = self.algorithm
         if not getattr(algorithm, "stagger", False):
-            return None
+            return [None] * len(plan.stacks)
         costs = [
             balance.cost(self.algorithm_of(stack), mine)
-            for stack, mine in zip(plan.stacks, state.stacks, strict=True)
+            for stack, mine in zip(plan.stacks, states, strict=True)
         ]
-        sizes = [len(stack.pieces) for stack in plan.stacks]
-        return balance.phases(costs, sizes, algorithm.refresh_every)
+        period, sizes = algorithm.refresh_every, [len(stack.pieces) for stack in plan.stacks]
+        phases = balance.phases(costs, sizes, period)
+        devices = [1] * len(sizes)
+        if (mesh := self._cut_over) is not None:
+            devices = [mesh.size if cut.axis == 0 else 1 for cut in self._cuts(plan, mesh)]
+        return [make_slots(rows, period, n) for rows, n in zip(phases, devices, strict=True)]
 
     def _decays(self, plan: layout.Plan, params: Any) -> list[Any]:
         """weight_decay * parameters per stack; None where there is no decay."""
@@ -147,55 +195,6 @@ class Adapter:
             (self.weight_decay * array).astype(array.dtype) if stack.decayed else None
             for stack, array in zip(plan.stacks, layout.gather(jnp, plan, tensors), strict=True)
         ]
-
-
-def _conditional(
-    count: jax.Array,
-    mesh: jax.sharding.Mesh | None,
-    phases: list[list[int]] | None,
-    number: int,
-    due: stepping.Due,
-) -> Any:
-    algorithm: Any = due.algorithm
-    started = count >= algorithm.start_step
-    run = due.refresh if mesh is None else sharded(due.refresh, mesh)
-    if phases is not None and not due.firsts_only:
-        firsts = due.choose(False, started)
-        carry = jax.lax.cond(jnp.any(firsts), run, _keep, firsts, due.carry)
-        return _staggered(count, phases[number], dataclasses.replace(due, carry=carry), mesh)
-    chosen = due.choose(stepping.is_due(algorithm, count), started)
-    if algorithm.refresh_every == 1 and algorithm.start_step == 1 and not due.firsts_only:
-        return run(chosen, due.carry)
-    return jax.lax.cond(jnp.any(chosen), run, _keep, chosen, due.carry)
-
-
-def _keep(chosen: jax.Array, carry: Any) -> Any:
-    return carry
-
-
-def _staggered(
-    count: jax.Array, phases: list[int], due: stepping.Due, mesh: jax.sharding.Mesh | None
-) -> Any:
-    """The carry after the refresh of the rows whose step this is, and of no others.
-
-    As many rows as there are in the step with most of them are taken in every step, some of them
-    not chosen; so the program is one for all steps.
-    """
-    algorithm: Any = due.algorithm
-    slots = [
-        [row for row, phase in enumerate(phases) if phase == slot]
-        for slot in range(algorithm.refresh_every)
-    ]
-    most = max(map(len, slots))
-    spare = [[row for row in range(len(phases)) if row not in rows] for rows in slots]
-    table = jnp.asarray([(rows + more)[:most] for rows, more in zip(slots, spare, strict=True)])
-    rows = table[(count - algorithm.start_step) % algorithm.refresh_every]
-    chosen = due.choose(stepping.is_due(algorithm, count, jnp.asarray(phases)), False)[rows]
-    refresh = due.refresh.on(lambda x: x[rows])
-    run = refresh if mesh is None else sharded(refresh, mesh)
-    some = {key: value[rows] for key, value in due.carry.items()}
-    some = jax.lax.cond(jnp.any(chosen), run, _keep, chosen, some)
-    return {key: value.at[rows].set(some[key]) for key, value in due.carry.items()}
 
 
 def _cast(algorithm: Algorithm, dtype: Any) -> Algorithm:
@@ -227,6 +226,7 @@ def precondition(
     stack_bytes: int | str | None = "auto",
     state_dtype: Any = None,
     mesh: jax.sharding.Mesh | None = None,
+    shard: Shard = "refresh",
 ) -> optax.GradientTransformation:
     """An algorithm as an optax transformation, without learning rate and sign.
 
@@ -241,8 +241,12 @@ def precondition(
       weight_layout: `in_out` for flax kernels, `out_in` for kernels laid out as torch's.
       stack_bytes: largest stack; "auto" is no limit.
       state_dtype: of all state; None is float32 for half precision, else the parameter's.
-      mesh: devices that share the refreshes of every stack, see `matprec.jax.sharding`. Parameters,
-        gradients and state must be replicated over them. None: every device refreshes everything.
+      mesh: devices that share the work. Parameters and gradients must be replicated over them.
+        None: every device does everything.
+      shard: what they share. `refresh`: the refreshes of every stack, see `matprec.jax.sharding`;
+        the state must be replicated too. `all`: the matrices of every stack, of which each device
+        keeps the state of its own and steps them, see `matprec.jax.ownership`; so `init` gives the
+        state, with rows of padding that `layout.export_state` leaves out, and so `update` keeps it.
 
     Returns:
       A gradient transformation with state `PreconditionState`. Its `update` raises TypeError for
@@ -252,6 +256,8 @@ def precondition(
     if stack_bytes == "auto":
         # Compilation takes as long as there are stacks, and fused loops need no caches.
         stack_bytes = None
+    if shard not in get_args(Shard):
+        raise ValueError(f"shard={shard!r} is not one of {', '.join(get_args(Shard))}")
     settings.check_state_dtype(state_dtype and jnp.dtype(state_dtype).name)
     options = settings.layout_options(algorithm, weight_layout, stack_bytes)  # type: ignore[arg-type]
     adapter = Adapter(
@@ -263,6 +269,7 @@ def precondition(
         options=options,
         state_dtype=state_dtype,
         mesh=mesh,
+        shard=shard,
     )
     return optax.GradientTransformation(adapter.init, adapter.update)  # type: ignore[arg-type]
 

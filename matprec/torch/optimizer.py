@@ -5,63 +5,23 @@ matrices, learning rate and weight decay, the refresh schedule, promotion of hal
 gradients that are not finite, and state dicts in per-parameter form.
 """
 
-import dataclasses
 import inspect
+import operator
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Literal
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, ClassVar, Literal, get_args
 
-import array_api_compat.torch as xp
 import torch
 
-from matprec import balance, layout, settings
+from matprec import layout, settings
 from matprec import step as stepping
 from matprec.algorithms.base import Algorithm
-from matprec.torch import blocks, sharding
-from matprec.torch.part import Part, Settings, Step, check_gradient, state_dtype
+from matprec.torch import blocks, groups, sharding
+from matprec.torch.groups import Exported, GroupState
+from matprec.torch.ownership import Ownership
+from matprec.torch.part import Settings, Step, check_gradient
 
-
-@dataclasses.dataclass
-class _GroupState:
-    """A parameter group's layout, its parts with their states, and how many steps it has taken."""
-
-    plan: layout.Plan
-    parts: list[Part]
-    count: int = 0
-    _phases: dict[int, list[list[int]]] = dataclasses.field(default_factory=dict)
-
-    @property
-    def stacks(self) -> list[dict[str, torch.Tensor]]:
-        """The states of all stacks, in the plan's order."""
-        found = {
-            number: state
-            for part in self.parts
-            for number, state in zip(part.place.stacks, part.states, strict=True)
-        }
-        return [found[number] for number in range(len(found))]
-
-    def phases(self, algorithms: Sequence[Algorithm]) -> list[list[int]]:
-        """See `balance.phases`."""
-        period: int = algorithms[0].refresh_every  # type: ignore[attr-defined]
-        if period not in self._phases:
-            costs = [
-                balance.cost(algorithms[stack.elementwise], state)
-                for stack, state in zip(self.plan.stacks, self.stacks, strict=True)
-            ]
-            sizes = [len(stack.pieces) for stack in self.plan.stacks]
-            self._phases[period] = balance.phases(costs, sizes, period)
-        return self._phases[period]
-
-
-def _own_memory(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """A new state whose arrays can be written to: identities are views of one for all matrices."""
-    return {key: value.contiguous() for key, value in state.items()}
-
-
-def _parts(plan: layout.Plan, stacks: Sequence[dict[str, torch.Tensor]]) -> list[Part]:
-    return [
-        Part(place, [stacks[number] for number in place.stacks]) for place in layout.split(plan)
-    ]
+Shard = Literal["refresh", "all"]
 
 
 class MatrixOptimizer(torch.optim.Optimizer):
@@ -79,14 +39,17 @@ class MatrixOptimizer(torch.optim.Optimizer):
       state_dtype: of all state; None is float32 for half precision, else the parameter's.
       **hyperparameters: of the algorithm, and for matrix algorithms `fallback` ("nadamw" or
         "adamw") with `fallback_lr_scale`, `fallback_beta1`, `fallback_beta2`, `fallback_eps`.
-      shard: `refresh`: where `torch.distributed` runs several ranks, they share the refreshes of
-        every stack, see `matprec.torch.sharding`; None: every rank refreshes everything. For all
-        groups, and not part of a state dict.
+      shard: what ranks share where `torch.distributed` runs several. `refresh`: the refreshes of
+        every stack, see `matprec.torch.sharding`; the state is the same on all ranks. `all`: the
+        parameters, each of which has one rank that keeps its state and steps it, see
+        `matprec.torch.ownership`; a state dict then needs `gather_state`, and `counters` are of
+        this rank's parameters. None: nothing. For all groups, and not part of a state dict.
 
     Raises:
       ValueError: a hyperparameter is outside its range.
       TypeError: a hyperparameter is unknown, or a parameter is complex.
-      RuntimeError: in `step`, a gradient is sparse.
+      RuntimeError: in `step`, a gradient is sparse; or with `shard="all"`, the number of ranks is
+        not that of the first step.
 
     A parameter whose gradient is not finite (or whose norm overflows) is left as it is and keeps
     its state; `counters` reports how often that happened. A parameter whose gradient is None is
@@ -105,7 +68,7 @@ class MatrixOptimizer(torch.optim.Optimizer):
         weight_layout: layout.WeightLayout = "out_in",
         stack_bytes: int | str | None = "auto",
         state_dtype: torch.dtype | None = None,
-        shard: Literal["refresh"] | None = "refresh",
+        shard: Shard | None = "refresh",
         **hyperparameters: Any,
     ) -> None:
         known = settings.hyperparameters(self.algorithm_class)
@@ -115,9 +78,13 @@ class MatrixOptimizer(torch.optim.Optimizer):
                 f"{type(self).__name__}: unknown hyperparameter {min(unknown)!r}; "
                 f"it has {', '.join(known)}"
             )
-        if shard not in ("refresh", None):
-            raise ValueError(f"{type(self).__name__}: shard={shard!r} is not 'refresh' or None")
+        if shard not in (*get_args(Shard), None):
+            raise ValueError(
+                f"{type(self).__name__}: shard={shard!r} is not 'refresh', 'all' or None"
+            )
         self._shard = shard
+        self._ownership: Ownership | None = None
+        self._gathered: dict[int, Exported] | None = None
         defaults = {
             "lr": lr,
             "weight_decay": weight_decay,
@@ -126,7 +93,7 @@ class MatrixOptimizer(torch.optim.Optimizer):
             "stack_bytes": stack_bytes,
             "state_dtype": state_dtype,
         }
-        self._groups: list[_GroupState | None] = []
+        self._groups: list[GroupState | None] = []
         super().__init__(params, defaults | known | hyperparameters)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -135,13 +102,13 @@ class MatrixOptimizer(torch.optim.Optimizer):
         try:
             settings.check_scale("lr", group["lr"], positive=True)
             settings.check_scale("weight_decay", group["weight_decay"])
-            settings.build(self.algorithm_class, group)
             dtype = group["state_dtype"]
             settings.check_state_dtype(dtype and str(dtype).removeprefix("torch."))
             for param in group["params"]:
                 if param.is_complex():
                     raise TypeError(f"{type(self).__name__}: complex parameters are not supported")
-            self._plan(group)
+            algorithm, _ = settings.build(self.algorithm_class, group)
+            groups.make_plan(group, algorithm)
         except (TypeError, ValueError):
             self.param_groups.pop()
             raise
@@ -154,6 +121,12 @@ class MatrixOptimizer(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        for group in self.param_groups:
+            for param in group["params"]:
+                check_gradient(param)
+        if self._ownership is not None:
+            self._ownership.check()
+        self._gathered = None
         # TF32 products would spoil Gram matrices and roots on accelerators.
         precision = torch.get_float32_matmul_precision()
         torch.set_float32_matmul_precision("highest")
@@ -163,16 +136,17 @@ class MatrixOptimizer(torch.optim.Optimizer):
                     self._step_group(group, self._group_state(number))
         finally:
             torch.set_float32_matmul_precision(precision)
+        if self._ownership is not None and self._ownership.ranks > 1:
+            self._ownership.share_values(self.param_groups)
         return loss
 
-    def _step_group(self, group: dict[str, Any], mine: _GroupState) -> None:
-        for param in group["params"]:
-            check_gradient(param)
+    def _step_group(self, group: dict[str, Any], mine: GroupState) -> None:
         mine.count += 1
         algorithms = settings.build(self.algorithm_class, group)
         phases = mine.phases(algorithms) if group.get("stagger") else None
+        group = groups.some_of(group, mine.owned)
         common = Settings(algorithms, mine.count, group, phases)
-        ranks = sharding.world_size() if self._shard else 1
+        ranks = sharding.world_size() if self._shard == "refresh" else 1
         held = []
         for part in mine.parts:
             if not any(group["params"][number].grad is not None for number in part.place.tensors):
@@ -181,13 +155,12 @@ class MatrixOptimizer(torch.optim.Optimizer):
                 continue
             step = Step(part, common)
             if ranks == 1:
-                while step.pending:
-                    for number, pending in list(step.pending.items()):
-                        step.answer(number, sharding.refresh_alone(pending))
+                step.refresh_alone()
             if step.pending:
                 held.append(step)
             else:
                 step.finish()
+            del step  # with its gradients and updates, before the next one is made
         while any(step.pending for step in held):
             waiting = [(step, number) for step in held for number in step.pending]
             pending = [step.pending[number] for step, number in waiting]
@@ -197,40 +170,27 @@ class MatrixOptimizer(torch.optim.Optimizer):
         for step in held:
             step.finish()
 
-    def _plan(self, group: dict[str, Any]) -> layout.Plan:
-        params, roles = group["params"], group["roles"]
-        roles = [roles] * len(params) if roles is None or isinstance(roles, str) else list(roles)
-        if len(roles) != len(params):
-            raise ValueError(f"{len(roles)} roles for {len(params)} parameters in a group")
-        on_cpu = all(param.device.type == "cpu" for param in params)
-        stack_bytes = group["stack_bytes"]
-        if stack_bytes == "auto":
-            stack_bytes = layout.CPU_STACK_BYTES if on_cpu else None
-        algorithm, _ = settings.build(self.algorithm_class, group)
-        dtypes = [state_dtype(group, param) for param in params]
-        return layout.make_plan(
-            [tuple(param.shape) for param in params],
-            roles,
-            [
-                (dtype.itemsize, (dtype, param.device))
-                for dtype, param in zip(dtypes, params, strict=True)
-            ],
-            settings.layout_options(algorithm, group["weight_layout"], stack_bytes),
-        )
+    def _owned(self, number: int) -> Sequence[int]:
+        """The numbers of the parameters of a group whose state this rank keeps."""
+        if self._shard != "all":
+            return range(len(self.param_groups[number]["params"]))
+        if self._ownership is None:
+            self._ownership = Ownership()
+        # All groups at once: of many groups of one parameter each rank gets some.
+        if new := self.param_groups[len(self._ownership.owners) :]:
+            built = [settings.build(self.algorithm_class, group) for group in new]
+            plans = [groups.make_plan(g, a) for g, (a, _) in zip(new, built, strict=True)]
+            self._ownership.extend([groups.costs(*pair) for pair in zip(plans, built, strict=True)])
+        return self._ownership.of_mine(number)
 
-    def _group_state(self, number: int) -> _GroupState:
+    def _group_state(self, number: int) -> GroupState:
         """The state of a group, built at its first step."""
         mine = self._groups[number]
         if mine is None:
             group = self.param_groups[number]
-            plan = self._plan(group)
             algorithms = settings.build(self.algorithm_class, group)
-            zeros = [torch.zeros_like(p, dtype=state_dtype(group, p)) for p in group["params"]]
-            stacks = [
-                _own_memory(stepping.init(xp, algorithms[stack.elementwise], array))
-                for stack, array in zip(plan.stacks, layout.gather(xp, plan, zeros), strict=True)
-            ]
-            mine = self._groups[number] = _GroupState(plan, _parts(plan, stacks))
+            mine = groups.begin(group, algorithms, self._owned(number))
+            self._groups[number] = mine
         return mine
 
     def counters(self) -> dict[str, float]:
@@ -238,65 +198,93 @@ class MatrixOptimizer(torch.optim.Optimizer):
         stacks = [state for mine in self._groups if mine is not None for state in mine.stacks]
         return {name: float(total) for name, total in stepping.totals(stacks).items()}
 
+    def gather_state(self) -> None:
+        """Make `state_dict` on rank 0 whole, until the next step; all ranks must call it.
+
+        Of use with `shard="all"`, and without effect otherwise. The state of all ranks goes to the
+        CPU's memory on rank 0; on the others `state_dict` goes on giving their own part.
+
+        Raises:
+          RuntimeError: the number of ranks is not that of the first step.
+        """
+        if self._ownership is not None and self._ownership.ranks > 1:
+            self._ownership.check()
+            self._gathered = self._ownership.gather(self._exported())
+
+    def _exported(self) -> Iterator[tuple[int, Exported]]:
+        """Copies of the state that this rank keeps, with the number of the parameter."""
+        index = 0
+        for group, mine in zip(self.param_groups, self._groups, strict=True):
+            for place, state in () if mine is None else mine.export():
+                yield index + place, state
+            index += len(group["params"])
+
     def state_dict(self) -> dict[str, Any]:
         """As torch's, with every parameter's state: per key a list of one array per matrix.
 
         The arrays keep their dtype; the number of steps of a group is its `count`. Another
         `stack_bytes` can load it, another `block_size` cannot: its blocks are other problems.
+        Where several ranks run with `shard="all"`, only this one's parameters have a state here,
+        see `gather_state`; never do ranks wait for each other.
         """
         packed = super().state_dict()
-        index, state = 0, {}
-        for number, (group, mine) in enumerate(zip(self.param_groups, self._groups, strict=True)):
-            packed["param_groups"][number]["count"] = 0 if mine is None else mine.count
-            packed["param_groups"][number]["algorithm"] = self.algorithm_class.__name__
-            if mine is not None:
-                exported = layout.export_state(xp, mine.plan, mine.stacks)
-                state.update({index + place: tensor for place, tensor in enumerate(exported)})
-            index += len(group["params"])
-        return packed | {"state": state}
+        for group, mine in zip(packed["param_groups"], self._groups, strict=True):
+            group["count"] = 0 if mine is None else mine.count
+            group["algorithm"] = self.algorithm_class.__name__
+        exported = self._exported() if self._gathered is None else self._gathered.items()
+        return packed | {"state": dict(sorted(exported, key=operator.itemgetter(0)))}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load what `state_dict` gave, for any stack size; dtypes stay as saved.
 
+        It must be whole, from any number of ranks that shared anything; with `shard="all"` every
+        rank keeps its part.
+
         Raises:
           ValueError: groups, parameters or their matrices differ in number, or the dict is of
-            another optimizer or block size.
+            another optimizer or block size, or lacks parameters of other ranks.
         """
-        mine = self.algorithm_class.__name__
-        if len(state_dict["param_groups"]) == len(self.param_groups):
-            for old, new in zip(self.param_groups, state_dict["param_groups"], strict=True):
-                if (name := new.get("algorithm")) != mine:
-                    raise ValueError(
-                        f"a state dict of {name or 'another optimizer'}, not of {mine}"
-                    )
-                if old.get("block_size") != (size := new.get("block_size")):
-                    raise ValueError(
-                        f"a state dict with block_size={size}, not {old.get('block_size')}: "
-                        "its blocks are other problems"
-                    )
+        self._check(state_dict)
         super().load_state_dict(state_dict | {"state": {}})
+        self._groups = [None] * len(self.param_groups)
+        self._ownership = self._gathered = None
+        counts = [group.pop("count") for group in self.param_groups]
         index = 0
-        for number, group in enumerate(self.param_groups):
-            count = group.pop("count")
+        for number, (group, count) in enumerate(zip(self.param_groups, counts, strict=True)):
             group.pop("algorithm")
             places = range(index, index + len(group["params"]))
             index += len(group["params"])
-            self._groups[number] = None
-            if count == 0:
-                continue
-            exported = [
-                {
-                    key: [array if array is None else array.to(param.device) for array in arrays]
-                    for key, arrays in state_dict["state"][place].items()
-                }
-                for place, param in zip(places, group["params"], strict=True)
-            ]
-            plan = self._plan(group)
-            stacks = layout.import_state(xp, plan, exported)
-            self._groups[number] = _GroupState(plan, _parts(plan, stacks), count)
+            if count:
+                algorithm, _ = settings.build(self.algorithm_class, group)
+                exported = [state_dict["state"][place] for place in places]
+                self._groups[number] = groups.resume(
+                    group, algorithm, self._owned(number), exported, count
+                )
+
+    def _check(self, state_dict: dict[str, Any]) -> None:
+        """Raise ValueError as `load_state_dict` says; torch itself counts parameters."""
+        mine, given = self.algorithm_class.__name__, state_dict["param_groups"]
+        if len(given) != len(self.param_groups):
+            return
+        for old, new in zip(self.param_groups, given, strict=True):
+            if (name := new.get("algorithm")) != mine:
+                raise ValueError(f"a state dict of {name or 'another optimizer'}, not of {mine}")
+            if old.get("block_size") != (size := new.get("block_size")):
+                raise ValueError(
+                    f"a state dict with block_size={size}, not {old.get('block_size')}: "
+                    "its blocks are other problems"
+                )
+        wanted = [place for group in given if group["count"] for place in group["params"]]
+        missing = [place for place in wanted if place not in state_dict["state"]]
+        if missing:
+            raise ValueError(
+                f"the state dict lacks {len(missing)} of {len(wanted)} parameters: with "
+                "shard='all' call gather_state() on all ranks before state_dict() on rank 0"
+            )
 
     def __getstate__(self) -> dict[str, Any]:
-        return super().__getstate__() | {"_groups": self._groups, "_shard": self._shard}
+        own = ("_groups", "_shard", "_ownership", "_gathered")
+        return super().__getstate__() | {name: getattr(self, name) for name in own}
 
 
 def make_class(

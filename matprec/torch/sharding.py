@@ -1,4 +1,5 @@
-"""Refreshes shared by the ranks of `torch.distributed`; everything else is replicated.
+"""Refreshes shared by the ranks of `torch.distributed`; everything else is replicated:
+`shard="refresh"`.
 
 The matrices that are due in a step are dealt out one by one, the dearest first, each to the rank
 that has the least to do; a rank refreshes its share of every stack, and one collective gives every
@@ -34,6 +35,29 @@ def world_size() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
+def rank() -> int:
+    """This one in the default group; 0 where `torch.distributed` is not in use."""
+    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+
+
+def all_gather(
+    mine: Sequence[torch.Tensor], sizes: Sequence[int], like: torch.Tensor
+) -> list[torch.Tensor]:
+    """Every rank's numbers, flat.
+
+    Args:
+      mine: this rank's, flat tensors.
+      sizes: how many each rank has; what comes back may be longer.
+      like: a tensor of their dtype and device.
+    """
+    sent = like.new_empty(max(sizes))
+    if mine:
+        torch.cat(list(mine), out=sent[: sizes[dist.get_rank()]])
+    received = [torch.empty_like(sent) for _ in sizes]
+    dist.all_gather(received, sent)
+    return received
+
+
 def refresh_alone(pending: Pending) -> State:
     """The carry after the refresh; where LAPACK gives up, the carry, counted in `failed_roots`.
 
@@ -43,7 +67,7 @@ def refresh_alone(pending: Pending) -> State:
     if len(rows) < len(chosen):
         part, carry = refresh_alone(_some(pending, rows)), _writable(due.carry)
         for key, value in carry.items():
-            value[rows] = part[key]
+            value[_index(rows)] = part[key]
         return carry
     try:
         # LAPACK gives columns, a checkpoint holds rows: their products differ in rounding.
@@ -61,13 +85,7 @@ def refresh_shared(everything: Sequence[Pending], ranks: int) -> list[State]:
         [balance.cost(pending.due.algorithm, pending.due.carry)] * len(pending.rows)
         for pending in everything
     ]
-    shares = [
-        [
-            [pending.rows[place] for place in places]
-            for pending, places in zip(everything, hand, strict=True)
-        ]
-        for hand in balance.deal(costs, ranks)
-    ]
+    shares = _shares(everything, balance.deal(costs, ranks))
     mine = [
         refresh_alone(_some(pending, rows)) if rows else {}
         for pending, rows in zip(everything, shares[dist.get_rank()], strict=True)
@@ -84,6 +102,27 @@ def refresh_shared(everything: Sequence[Pending], ranks: int) -> list[State]:
     return found
 
 
+def _shares(
+    everything: Sequence[Pending], dealt: Sequence[Sequence[Sequence[int]]]
+) -> list[list[list[int]]]:
+    """Per rank and stack as many rows as it was dealt, those next to one another, which need not be
+    copied: rows of one stack cost the same."""
+    shares: list[list[list[int]]] = []
+    starts = [0] * len(everything)
+    for hand in dealt:
+        stops = [start + len(places) for start, places in zip(starts, hand, strict=True)]
+        bounds = zip(everything, starts, stops, strict=True)
+        shares.append([pending.rows[start:stop] for pending, start, stop in bounds])
+        starts = stops
+    return shares
+
+
+def _index(rows: list[int]) -> slice | list[int]:
+    """For rows of a stack, which are a view of it where they are next to one another."""
+    first, last = rows[0], rows[-1]
+    return slice(first, last + 1) if rows == list(range(first, last + 1)) else rows
+
+
 def _exchange(
     mine: Sequence[State], found: Sequence[State], shares: Sequence[Sequence[list[int]]]
 ) -> None:
@@ -96,19 +135,14 @@ def _exchange(
         )
         for share in shares
     ]
-    like = next(iter(found[0].values()))
-    sent = like.new_empty(max(sizes))
     parts = [value.reshape(-1) for carry in mine for value in carry.values()]
-    if parts:
-        torch.cat(parts, out=sent[: sizes[dist.get_rank()]])
-    received = [torch.empty_like(sent) for _ in shares]
-    dist.all_gather(received, sent)
+    received = all_gather(parts, sizes, next(iter(found[0].values())))
     for share, flat in zip(shares, received, strict=True):
         start = 0
         for rows, carry in zip(share, found, strict=True):
             for value in carry.values() if rows else ():
                 part = flat[start : (start := start + len(rows) * value[0].numel())]
-                value[rows] = part.view(len(rows), *value.shape[1:])
+                value[_index(rows)] = part.view(len(rows), *value.shape[1:])
 
 
 def _writable(carry: State) -> State:
@@ -119,9 +153,10 @@ def _writable(carry: State) -> State:
 def _some(pending: Pending, rows: list[int]) -> Pending:
     """The refresh of these rows alone, as a stack of their own."""
     due, chosen, _ = pending
-    carry = {key: value[rows] for key, value in due.carry.items()}
-    some = dataclasses.replace(due, refresh=due.refresh.on(lambda x: x[rows]), carry=carry)
-    return Pending(some, chosen[rows], list(range(len(rows))))
+    index = _index(rows)
+    carry = {key: value[index] for key, value in due.carry.items()}
+    some = dataclasses.replace(due, refresh=due.refresh.on(lambda x: x[index]), carry=carry)
+    return Pending(some, chosen[index], list(range(len(rows))))
 
 
 def _kind(carry: State) -> tuple[torch.dtype, torch.device]:

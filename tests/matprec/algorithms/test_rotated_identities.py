@@ -176,9 +176,9 @@ MUTATIONS = [
         identities.in_a_fixed_basis_it_is_adam_on_the_rotated_problem,
     ),
     (
-        adadiag,
-        "return self.nesterov or not",
-        "return not self.nesterov and not",
+        rotated,
+        'state["rotated"], None',
+        "grads, None",
         identities.in_a_fixed_basis_it_is_adam_on_the_rotated_problem,
     ),
     (

@@ -101,8 +101,8 @@ MUTATIONS = [
     ),
     (
         soap,
-        "self._turned(xp, state, grads) if self.nesterov else grads",
-        "grads",
+        'state["mean"], state["turned"]',
+        'state["mean"], grads',
         identities.within_one_refresh_period_it_is_adam_on_turned_gradients,
     ),
     (

@@ -177,5 +177,5 @@ def test_one_process_asks_nobody(monkeypatch):
 @names
 def test_only_known_ways_of_sharding(name):
     cls = optimizers.torch_class(name).__name__
-    with pytest.raises(ValueError, match=f"{cls}: shard='all' is not 'refresh' or None"):
-        shards.make(name, torch.float64, shard="all")
+    with pytest.raises(ValueError, match=f"{cls}: shard='rows' is not 'refresh', 'all' or None"):
+        shards.make(name, torch.float64, shard="rows")
