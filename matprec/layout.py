@@ -52,12 +52,23 @@ class View:
     parts: int = 1
 
     def to_matrix(self, xp: Any, x: Array) -> Array:
-        return xp.reshape(xp.permute_dims(x, self.axes), self.dims)
+        return _reshaped(xp, _permuted(xp, x, self.axes), self.dims)
 
     def from_matrix(self, xp: Any, matrix: Array) -> Array:
-        permuted = xp.reshape(matrix, tuple(self.shape[axis] for axis in self.axes))
+        permuted = _reshaped(xp, matrix, tuple(self.shape[axis] for axis in self.axes))
         inverse = tuple(sorted(range(len(self.axes)), key=self.axes.__getitem__))
-        return xp.permute_dims(permuted, inverse)
+        return _permuted(xp, permuted, inverse)
+
+
+# Most tensors lie as their matrices do, and calls that change nothing take time with many of them.
+
+
+def _permuted(xp: Any, x: Array, axes: tuple[int, ...]) -> Array:
+    return x if axes == tuple(range(len(axes))) else xp.permute_dims(x, axes)
+
+
+def _reshaped(xp: Any, x: Array, shape: Shape) -> Array:
+    return x if tuple(x.shape) == shape else xp.reshape(x, shape)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,9 +83,11 @@ class Piece:
     def shape(self) -> Shape:
         return tuple(stop - start for start, stop in zip(self.start, self.stop, strict=True))
 
-    @property
-    def slices(self) -> tuple[slice, ...]:
-        return tuple(map(slice, self.start, self.stop))
+    def of(self, matrix: Array) -> Array:
+        """The block, which is the matrix itself where it covers it."""
+        if self.shape == tuple(matrix.shape):
+            return matrix
+        return matrix[tuple(map(slice, self.start, self.stop))]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -320,7 +333,7 @@ def gather(xp: Any, plan: Plan, tensors: Sequence[Array]) -> list[Array]:
     """The stacks (B, m, n) of a plan, filled from tensors, which they may be views of."""
     matrices = [view.to_matrix(xp, x) for view, x in zip(plan.views, tensors, strict=True)]
     return [
-        _stacked(xp, [matrices[piece.tensor][piece.slices] for piece in stack.pieces])
+        _stacked(xp, [piece.of(matrices[piece.tensor]) for piece in stack.pieces])
         for stack in plan.stacks
     ]
 

@@ -1,6 +1,7 @@
 """What both adapters do with keyword arguments: check them, build algorithms from them."""
 
 import dataclasses
+import functools
 import inspect
 from typing import Any, get_args
 
@@ -56,6 +57,31 @@ def build(algorithm_class: type[Algorithm], values: dict[str, Any]) -> tuple[Alg
     except ValueError as error:
         raise ValueError(f"fallback, {error}") from None
     return algorithm, fallback
+
+
+def build_often(
+    algorithm_class: type[Algorithm], values: dict[str, Any]
+) -> tuple[Algorithm, Algorithm]:
+    """As `build`, for every step: what has been built and checked before is not again."""
+    # A type too, because 1 and True are equal.
+    key = frozenset(
+        (name, values[name], type(values[name]))
+        for name in _names(algorithm_class)
+        if name in values
+    )
+    return _built(algorithm_class, key)
+
+
+@functools.cache
+def _names(algorithm_class: type[Algorithm]) -> tuple[str, ...]:
+    return tuple(hyperparameters(algorithm_class))
+
+
+@functools.lru_cache(maxsize=256)
+def _built(
+    algorithm_class: type[Algorithm], key: frozenset[tuple[str, Any, type]]
+) -> tuple[Algorithm, Algorithm]:
+    return build(algorithm_class, {name: value for name, value, _ in key})
 
 
 def check_scale(name: str, value: Any, *, positive: bool = False) -> None:

@@ -61,6 +61,9 @@ class Need(NamedTuple):
         return sum(self)
 
 
+# See `need`: XLA keeps more of what a step computes than PyTorch, which goes line by line.
+INSIDE = {"jax": 7, "pytorch": 4}
+
 Tensors = tuple[tuple[tuple[int, ...], str], ...]  # (shape, role) of every parameter
 
 
@@ -103,7 +106,7 @@ def need(
 
     * the state once more: the new one is whole before the old one is let go;
     * four times the gradients: gathered into stacks, the weight decay, directions old and new;
-    * inside the largest stack, seven times its gradients, and three times its state without two
+    * inside the largest stack, INSIDE times its gradients, and three times its state without two
       moments: the factors and roots of a refresh; twice its gradients where it is elementwise.
 
     PyTorch goes through the parts of the parameters that have no stack in common one after the
@@ -129,7 +132,7 @@ def need(
             parts[stack.part] += stack.state + 4 * stack.gradients
         one_by_one = framework == "pytorch" and not shared
         step += max(parts.values(), default=0) if one_by_one else sum(parts.values())
-        step += max((stack.inside for stack in others), default=0)
+        step += max((stack.inside(framework) for stack in others), default=0)
         if one_by_one:
             step = max(step, state + 2 * parameters)
     return Need(
@@ -150,12 +153,11 @@ class Stack(NamedTuple):
     is_row: bool  # elementwise, and of one tensor
     part: int  # number of the part of the plan that it belongs to
 
-    @property
-    def inside(self) -> int:
+    def inside(self, framework: str) -> int:
         """What a step holds while it is in this stack."""
         if self.elementwise:
             return 2 * self.gradients
-        return 7 * self.gradients + 3 * max(self.state - 2 * self.gradients, 0)
+        return INSIDE[framework] * self.gradients + 3 * max(self.state - 2 * self.gradients, 0)
 
 
 def _stacks(optimizer: str, tensors: Tensors, framework: str) -> list[Stack] | None:

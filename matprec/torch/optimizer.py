@@ -142,7 +142,7 @@ class MatrixOptimizer(torch.optim.Optimizer):
 
     def _step_group(self, group: dict[str, Any], mine: GroupState) -> None:
         mine.count += 1
-        algorithms = settings.build(self.algorithm_class, group)
+        algorithms = settings.build_often(self.algorithm_class, group)
         phases = mine.phases(algorithms) if group.get("stagger") else None
         group = groups.some_of(group, mine.owned)
         common = Settings(algorithms, mine.count, group, phases)

@@ -221,7 +221,9 @@ def _space(live: torch.Tensor) -> Namespace:
 
 def _gradient(param: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """A parameter's gradient in the state's dtype; zeros where there is none."""
-    return torch.zeros_like(param, dtype=dtype) if param.grad is None else param.grad.to(dtype)
+    if param.grad is None:
+        return torch.zeros_like(param, dtype=dtype)
+    return param.grad if param.grad.dtype == dtype else param.grad.to(dtype)
 
 
 def descend(

@@ -151,3 +151,17 @@ def test_adapters_check_the_state_dtype():
         matprec.jax.asgo(0.1, state_dtype=jnp.bfloat16)
     with pytest.raises(ValueError, match="state_dtype=int32"):
         matprec.torch.ASGO([torch.zeros(2, 2)], state_dtype=torch.int32)
+
+
+def test_what_is_built_for_every_step_is_checked_and_follows_its_values():
+    first = settings.build_often(ASGO, {"beta1": 0.5, "lr": 0.1, "fallback_eps": 0.2})
+    again = settings.build_often(ASGO, {"beta1": 0.5, "lr": 0.2, "fallback_eps": 0.2})
+    assert first == again == settings.build(ASGO, {"beta1": 0.5, "fallback_eps": 0.2})
+    assert first[0] is again[0]
+    changed, fallback = settings.build_often(ASGO, {"beta1": 0.6, "fallback_eps": 0.3})
+    assert (changed.beta1, fallback.eps) == (0.6, 0.3)
+    settings.build_often(ASGO, {"refresh_every": 1})
+    for values in ({"refresh_every": True}, {"beta1": 1.5}):
+        for _ in range(2):
+            with pytest.raises(ValueError, match=min(values)):
+                settings.build_often(ASGO, values)

@@ -27,6 +27,16 @@ NAMES = tuple(f"float64/{i}" for i in range(len(SHAPES))) + tuple(f"float32/{i}"
 FEW = NAMES[:9] + NAMES[12:14]
 
 
+def assert_close(several: Any, one: Any) -> None:
+    """Relative to the largest entry of an array; of the state all counters and moments too."""
+    pairs = zip(jax.tree.leaves(several), jax.tree.leaves(one), strict=True)
+    for array, expected in pairs:
+        assert array.dtype == expected.dtype
+        tolerance = 1e-9 if expected.dtype == np.float64 else 1e-4
+        error = np.max(np.abs(array - expected))
+        assert error <= tolerance * np.max(np.abs(expected))
+
+
 def tree(rng: np.random.Generator, names: tuple[str, ...]) -> dict[str, Any]:
     """Arrays by names such as float64/3, which has the dtype and the number of the shape."""
     whole = {name: np.asarray(rng.normal(size=SHAPES[int(name[8:])]), name[:7]) for name in NAMES}

@@ -14,6 +14,7 @@ import numpy as np
 import optimizers
 import pytest
 from jax.sharding import Mesh
+from jax_shards import assert_close
 from workload_processes import run_with_jax_devices
 
 import matprec.jax
@@ -49,16 +50,6 @@ def results(tmp_path_factory):
     path = tmp_path_factory.mktemp("devices") / "results.pkl"
     run_with_jax_devices(CODE, path, json.dumps(CASES))
     return pickle.loads(path.read_bytes())
-
-
-def assert_close(several, one):
-    """Relative to the largest entry of an array."""
-    pairs = zip(jax.tree.leaves(several), jax.tree.leaves(one), strict=True)
-    for array, expected in pairs:
-        assert array.dtype == expected.dtype
-        tolerance = 1e-9 if expected.dtype == np.float64 else 1e-4
-        error = np.max(np.abs(array - expected))
-        assert error <= tolerance * np.max(np.abs(expected))
 
 
 @cases

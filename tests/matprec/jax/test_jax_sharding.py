@@ -13,6 +13,7 @@ import numpy as np
 import optimizers
 import pytest
 from jax.sharding import Mesh
+from jax_shards import assert_close
 from workload_processes import run_with_jax_devices
 
 names = pytest.mark.parametrize("name", optimizers.NAMES)
@@ -33,16 +34,6 @@ def results(tmp_path_factory):
         settings[name]["start_step"] = shards.START
     run_with_jax_devices(CODE, path, json.dumps(settings))
     return pickle.loads(path.read_bytes())
-
-
-def assert_close(several, one):
-    """Relative to the largest entry of an array; of the state all counters and moments too."""
-    pairs = zip(jax.tree.leaves(several), jax.tree.leaves(one), strict=True)
-    for array, expected in pairs:
-        assert array.dtype == expected.dtype
-        tolerance = 1e-9 if expected.dtype == np.float64 else 1e-4
-        error = np.max(np.abs(array - expected))
-        assert error <= tolerance * np.max(np.abs(expected))
 
 
 @names
