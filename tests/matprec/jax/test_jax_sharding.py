@@ -18,6 +18,14 @@ from workload_processes import run_with_jax_devices
 
 names = pytest.mark.parametrize("name", optimizers.NAMES)
 
+
+def on_meshes(names):
+    """Every optimizer on 8 devices, some on 2."""
+    few = [name for name in names if name in optimizers.REPRESENTATIVES]
+    pairs = [*((name, 8) for name in names), *((name, 2) for name in few)]
+    return pytest.mark.parametrize(("name", "devices"), pairs)
+
+
 CODE = """
 import sys
 sys.path[:0] = ["tests", "tests/support"]
@@ -36,8 +44,7 @@ def results(tmp_path_factory):
     return pickle.loads(path.read_bytes())
 
 
-@names
-@pytest.mark.parametrize("devices", [2, 8])
+@on_meshes(optimizers.NAMES)
 def test_several_devices_do_what_one_does(name, devices, results):
     several, one = results[name, devices]["params"], results[name, 1]["params"]
     assert_close(several, {key: one[key] for key in several})
@@ -47,8 +54,7 @@ def test_several_devices_do_what_one_does(name, devices, results):
         assert_close(results[name, 8]["state"], results[name, 1]["state"])
 
 
-@pytest.mark.parametrize("name", optimizers.REFRESHING_NAMES)
-@pytest.mark.parametrize("devices", [2, 8])
+@on_meshes(optimizers.REFRESHING_NAMES)
 def test_each_device_refreshes_its_share(name, devices, results):
     """ceil(B / devices) matrices of a stack of B, in the program that a device runs."""
     one, several = results[name, 1]["sizes"], results[name, devices]["sizes"]
