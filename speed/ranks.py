@@ -7,16 +7,12 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
-import array_api_compat.torch as xp
-import torch
-
-from matprec import balance, layout, settings
-from speed import race
+from matprec import balance
+from matprec.torch import groups
+from speed import plans, race
 from speed.contenders import own_settings
-from speed.plans import FLOAT_BYTES, WEIGHT_LAYOUT
 from speed.tensors import tensors
 from speed.worker import Measured, Setup
-from submissions.registry import OPTIMIZERS
 
 
 def run(setup: Setup) -> list[tuple[Setup, Measured]]:
@@ -61,22 +57,14 @@ def share(setup: Setup) -> float:
 
 
 def _loads(setup: Setup) -> list[float]:
-    algorithm_class = OPTIMIZERS[setup.contender].algorithm
-    assert algorithm_class is not None
     given = own_settings(setup.contender, dict(setup.settings))
-    algorithm, _ = settings.build(algorithm_class, given)
+    algorithms = plans.algorithms(setup.contender, given)
     found = tensors(setup.model, setup.framework)
-    plan = layout.make_plan(
-        [tensor.shape for tensor in found],
-        [tensor.role for tensor in found],
-        [(FLOAT_BYTES, "float32")] * len(found),
-        settings.layout_options(algorithm, WEIGHT_LAYOUT[setup.framework], layout.CPU_STACK_BYTES),
-    )
-    costs = []
-    for stack in plan.stacks:
-        if not stack.elementwise:
-            state = algorithm.init(xp, torch.empty((1, *stack.shape), device="meta"))
-            costs.append([balance.cost(algorithm, state)] * len(stack.pieces))
+    plan = plans.plan(setup.contender, found, setup.framework, given)
+    costs = [
+        [balance.cost(algorithms[stack.elementwise], state)] * len(stack.pieces)
+        for stack, state in zip(plan.stacks, groups.imagined(plan, algorithms), strict=True)
+    ]
     return [
         sum(costs[number][row] for number, rows in enumerate(hand) for row in rows)
         for hand in balance.deal(costs, setup.ranks)

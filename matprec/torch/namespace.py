@@ -5,6 +5,7 @@ much time on that as on matrix products. `torch.where` is the slowest of all on 
 a multiplication.
 """
 
+import math
 from typing import Any
 
 import array_api_compat.torch as compat
@@ -24,13 +25,15 @@ def is_host(x: torch.Tensor) -> bool:
 def _add_symmetric(
     old: torch.Tensor, left: torch.Tensor, right: torch.Tensor, beta: float, alpha: float
 ) -> torch.Tensor:
-    """Write beta S + alpha L R, where S and L R are symmetric (..., n, n), to S; 0 S is 0.
+    """Write beta S + alpha L R, where S and L R are symmetric (..., n, n), to S, a contiguous or
+    three-dimensional one; 0 S is 0.
 
     On a CPU a large one is computed from the diagonal on, and the rest copied.
     """
     size = old.shape[-1]
-    width = _STRIP if is_host(old) and size >= 2 * _STRIP else size
-    stacks = [x.reshape(-1, *x.shape[-2:]) for x in (old, left, right)]
+    width = _STRIP if is_host(old) and size >= 2 * _STRIP else max(size, 1)
+    number = math.prod(old.shape[:-2])
+    stacks = [x.reshape(number, *x.shape[-2:]) for x in (old, left, right)]
     for start in range(0, size, width):
         stop = start + width
         whole, rows, columns = stacks
@@ -78,7 +81,7 @@ class Namespace(linalg.Replacing):
 
     def add_square(self, x: torch.Tensor, a: float, b: float) -> torch.Tensor:
         """See `linalg.add_square`; a symmetric matrix is its own transpose."""
-        return _add_symmetric(x.clone(), x, x, a, b)
+        return _add_symmetric(x.clone(memory_format=torch.contiguous_format), x, x, a, b)
 
     def spectral(self, basis: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
         """See `linalg.spectral`."""

@@ -52,3 +52,15 @@ def state_arrays(optimizer):
     """Every array of an optimizer's state."""
     states = optimizer.state_dict()["state"].values()
     return [array for state in states for arrays in state.values() for array in arrays]
+
+
+def assert_close(tensors, others):
+    """Relative to the largest entry of a tensor, which half precision may round to a neighbour."""
+    tolerances = {torch.float64: 1e-9, torch.float32: 1e-4, torch.bfloat16: 1e-2}
+    for tensor, other in zip(tensors, others, strict=True):
+        if other is None or other.numel() == 0:
+            assert tensor is other or tensor.shape == other.shape
+            continue
+        assert tensor.dtype == other.dtype
+        error = (tensor - other).abs().max()
+        assert error <= tolerances[tensor.dtype] * other.abs().max()

@@ -80,6 +80,14 @@ def test_symmetric_products(shape, side):
     assert_symmetric(square)
 
 
+def test_symmetric_products_of_any_layout_and_of_nothing():
+    x = normal((2, 3, 4, 4))
+    turned = (x + x.mT).transpose(0, 1)
+    assert not turned.is_contiguous()
+    close(linalg.add_square(PLAIN, turned, 2.0, 0.5), linalg.add_square(plain, turned, 2.0, 0.5))
+    assert linalg.gram(PLAIN, torch.zeros(2, 0, 3), "left").shape == (2, 0, 0)
+
+
 @over_shapes
 def test_functions_of_eigenvalues(shape):
     basis = torch.linalg.qr(normal((shape[0], shape[1], shape[1])))[0]

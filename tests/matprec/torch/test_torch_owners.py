@@ -11,6 +11,7 @@ import pytest
 import torch
 import torch_steps
 from torch_owners import CASES, MIDDLE, STEPS
+from torch_steps import assert_close
 from workload_processes import run_pytorch_ranks
 
 from matprec.torch.ownership import Ownership
@@ -46,18 +47,6 @@ def ranks(tmp_path_factory):
 
 def of_case(ranks, case):
     return [results[case] for results, _ in ranks]
-
-
-def assert_close(tensors, others):
-    """Relative to the largest entry of a tensor, which half precision may round to a neighbour."""
-    tolerances = {torch.float64: 1e-9, torch.float32: 1e-4, torch.bfloat16: 1e-2}
-    for tensor, other in zip(tensors, others, strict=True):
-        if other is None or other.numel() == 0:
-            assert tensor is other or tensor.shape == other.shape
-            continue
-        assert tensor.dtype == other.dtype
-        error = (tensor - other).abs().max()
-        assert error <= tolerances[tensor.dtype] * other.abs().max()
 
 
 def assert_equal(tensors, others):

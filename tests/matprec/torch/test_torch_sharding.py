@@ -12,6 +12,7 @@ import torch
 import torch_shards as shards
 import torch_steps
 from torch_shards import DTYPES, EVERY, FAILURE, MIDDLE, SHAPES, STEPS
+from torch_steps import assert_close
 from workload_processes import run_pytorch_ranks
 
 from matprec.algorithms.base import Algorithm
@@ -50,18 +51,6 @@ def ranks(tmp_path_factory):
     return [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in range(2)]
 
 
-def assert_close(tensors, others, dtype):
-    """Relative to the largest entry of a tensor."""
-    tolerance = 1e-9 if dtype == torch.float64 else 1e-4
-    for tensor, other in zip(tensors, others, strict=True):
-        if other is None or other.numel() == 0:
-            assert tensor is other or tensor.shape == other.shape
-            continue
-        assert tensor.dtype == other.dtype
-        error = (tensor - other).abs().max()
-        assert error <= tolerance * other.abs().max()
-
-
 def assert_same_state(state, other, compare):
     assert state["param_groups"] == other["param_groups"]
     assert state["state"].keys() == other["state"].keys() == set(range(len(SHAPES)))
@@ -81,8 +70,8 @@ def test_two_ranks_do_what_one_process_does(name, dtype, ranks):
     state, values = alone(name, dtype, STEPS)
     for results, _ in ranks:
         mine = results[name, dtype]
-        assert_close(mine["params"], values, dtype)
-        assert_same_state(mine["end"], state, lambda x, y: assert_close(x, y, dtype))
+        assert_close(mine["params"], values)
+        assert_same_state(mine["end"], state, assert_close)
 
 
 @names
@@ -102,17 +91,17 @@ def test_a_checkpoint_of_rank_0_alone_is_whole(name, dtype, ranks):
     taken = ranks[0][0][name, dtype]["middle"]
     assert ranks[1][0][name, dtype]["middle"] is None
     state, _ = alone(name, dtype, MIDDLE)
-    assert_same_state(taken[0], state, lambda x, y: assert_close(x, y, dtype))
+    assert_same_state(taken[0], state, assert_close)
     params, optimizer = shards.resumed(name, dtype, taken)
     shards.train(optimizer, params, MIDDLE, STEPS)
-    assert_close(torch_steps.values(params), ranks[0][0][name, dtype]["params"], dtype)
+    assert_close(torch_steps.values(params), ranks[0][0][name, dtype]["params"])
 
 
 @names
 @dtypes
 def test_two_ranks_continue_from_a_checkpoint_of_one_process(name, dtype, ranks):
     for results, _ in ranks:
-        assert_close(results[name, dtype]["resumed"], alone(name, dtype, STEPS)[1], dtype)
+        assert_close(results[name, dtype]["resumed"], alone(name, dtype, STEPS)[1])
 
 
 def test_one_collective_per_step_with_a_refresh(ranks):
