@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,7 +86,8 @@ def _images(planned: Sequence[Planned], progress: bool) -> Iterator[dict[str, by
     with ExitStack() as stack:
         if len(planned) >= MANY and sys.platform == "linux":
             context = multiprocessing.get_context("fork")
-            pool = stack.enter_context(context.Pool(2, _remember, (planned,)))
+            with _interrupts_wait():
+                pool = stack.enter_context(context.Pool(2, _remember, (planned,)))
             images = pool.imap(_image, range(len(planned)))
         else:
             images = map(_draw, planned)
@@ -98,6 +99,17 @@ def _images(planned: Sequence[Planned], progress: bool) -> Iterator[dict[str, by
             transient=True,
             disable=not shown,
         )
+
+
+@contextmanager
+def _interrupts_wait() -> Iterator[None]:
+    """Ctrl-C comes after the block, not within: Python drops exceptions of what is called after a
+    fork, a KeyboardInterrupt there would be lost."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 _remembered: list[Planned] = []

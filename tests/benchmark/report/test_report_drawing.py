@@ -17,8 +17,9 @@ REPOSITORY = Path(__file__).parents[3]
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux only")
 
+# Long after a fork: where Python drops exceptions, a Ctrl-C must not be lost.
 SLOW = """
-import sys, time
+import os, sys, time
 from benchmark.report import plots, write_report
 from benchmark.scoring import score_tree
 
@@ -29,6 +30,7 @@ def slowly(figure):
     return draw(figure)
 
 plots.svg = slowly
+os.register_at_fork(after_in_parent=lambda: time.sleep(0.5))
 scores = score_tree(sys.argv[1])
 print("drawing", flush=True)
 write_report(scores, sys.argv[2])
