@@ -102,10 +102,11 @@ def drop_rounding(
     proportional to the norms of its row and column: what is small in both of them is signal.
     """
     tolerance = rounding(xp, rotated.dtype)
-    floor = tolerance * xp.sqrt(xp.sum(grads * grads, axis=axes, keepdims=True))
-    if len(axes) == 2:
-        squares = rotated * rotated
-        lines = [xp.sqrt(xp.sum(squares, axis=axis, keepdims=True)) for axis in axes]
+    if len(axes) == 1:
+        floor = tolerance * xp.sqrt(linalg.line_squares(xp, grads, axes[0]))
+    else:
+        floor = tolerance * linalg.norm(xp, grads)
+        lines = [xp.sqrt(linalg.line_squares(xp, rotated, axis)) for axis in axes]
         null = (lines[0] < floor) | (lines[1] < floor)
         other = xp.where(null, float("inf"), tolerance * xp.maximum(*lines))
         floor = xp.where(linalg.per_matrix(xp, fresh, floor), floor, other)

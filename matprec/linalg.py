@@ -17,6 +17,7 @@ from typing import Any, Literal
 import array_api_compat
 
 Array = Any
+Arrays = dict[str, Array]
 Side = Literal["left", "right"]
 
 
@@ -24,7 +25,7 @@ class Replacing:
     """Base of array namespaces with their own forms of functions marked `replaceable`."""
 
 
-def replaceable(function: Callable[..., Array]) -> Callable[..., Array]:
+def replaceable(function: Callable[..., Any]) -> Callable[..., Any]:
     """`function(xp, ...)`, or the method of that name, without `xp`, of an `xp` that has it."""
     name = function.__name__
 
@@ -172,6 +173,27 @@ def drop_below(xp: Any, x: Array, floor: Array) -> Array:
 
 
 @replaceable
+def after(xp: Any, flags: Array, x: Array) -> Array:
+    """`flags` (B,), but known only when a stack (B, ...) has been computed: what depends on them
+    may then be written to the memory of what `x` depends on."""
+    return flags
+
+
+@replaceable
+def either(
+    xp: Any,
+    first: Array,
+    second: Array,
+    one: Callable[[], Arrays],
+    other: Callable[[], Arrays],
+) -> Arrays:
+    """Arrays (B, ...) with the rows of `one()` where `first` (B,), with those of `other()` where
+    `second`, and any where neither; what no row asks for need not be computed."""
+    rest = other()
+    return {key: choose(xp, first, value, rest[key]) for key, value in one().items()}
+
+
+@replaceable
 def take_rows(xp: Any, x: Array, order: Array) -> Array:
     """The rows of a stack (B, d, n) in the order of the numbers (B, d)."""
     return xp.take_along_axis(x, order[:, :, None], axis=-2)
@@ -206,22 +228,34 @@ def bias(xp: Any, x: Array, beta: Any, t: Array) -> Array:
     return per_matrix(xp, correction, x)
 
 
-@replaceable
 def all_finite(xp: Any, x: Array) -> Array:
     """Which matrices (...) of a stack (..., m, n) are finite.
 
     A weighted sum of finite entries is finite, if the weights are as small as these, and any other
-    is not. As a matrix product it takes one pass and one kernel of XLA's; reductions take several.
+    is not. As a matrix product it takes one pass, without another array.
     """
-    size = x.shape[-2] * x.shape[-1]
-    weights = xp.full((size,), 2.0**-64, dtype=x.dtype, device=device(x))
-    return xp.isfinite(xp.matmul(xp.reshape(x, (*x.shape[:-2], size)), weights))
+    rows, columns = x.shape[-2:]
+    small = xp.full((columns,), 2.0**-64, dtype=x.dtype, device=device(x))
+    ones = xp.ones((rows,), dtype=x.dtype, device=device(x))
+    return xp.isfinite(xp.matmul(xp.matmul(x, small), ones))
+
+
+@replaceable
+def any_nonzero(xp: Any, x: Array) -> Array:
+    """Which matrices of a stack (B, ...) have an entry that is not zero, shape (B,)."""
+    return xp.any(x != 0, axis=tuple(range(1, x.ndim)))
 
 
 def vanishes(xp: Any, a: Array) -> Array:
-    """Which symmetric positive semi-definite matrices (..., n, n) are zero: those whose diagonal
-    is."""
-    return ~xp.any(xp.linalg.diagonal(a) != 0, axis=-1)
+    """Which symmetric positive semi-definite matrices of a stack (B, n, n) are zero: those whose
+    diagonal is."""
+    return ~any_nonzero(xp, xp.linalg.diagonal(a))
+
+
+@replaceable
+def line_squares(xp: Any, x: Array, axis: int) -> Array:
+    """Sums of squares along an axis, which stays, with length 1."""
+    return xp.sum(x * x, axis=axis, keepdims=True)
 
 
 @replaceable
@@ -246,7 +280,7 @@ def divide_or_zero(xp: Any, x: Array, y: Array) -> Array:
     return xp.where(y == 0, 0.0, x / xp.where(y == 0, 1.0, y))
 
 
-def accept(xp: Any, state: dict[str, Array], new: dict[str, Array], ok: Array) -> dict[str, Array]:
+def accept(xp: Any, state: Arrays, new: Arrays, ok: Array) -> Arrays:
     """`state` with `new` (B, ...) where `ok` (B,); refusals are counted in `failed_roots`."""
     kept = {key: choose(xp, ok, value, state[key]) for key, value in new.items()}
     failed = state["failed_roots"] + xp.astype(~ok, state["failed_roots"].dtype)

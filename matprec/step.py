@@ -26,22 +26,43 @@ class Refresh:
 
     Attributes:
       xp: array namespace.
-      method: the algorithm's `first_refresh` or `refresh`.
+      algorithm: whose refresh it is.
       state: arrays (B, ...); what is in the carry too is taken from there.
       grads: (B, m, n).
+      first: whether it is the first one of what will be chosen; None for matrices of both kinds.
     """
 
     xp: Any
-    method: Callable[..., State]
+    algorithm: Algorithm
     state: State
     grads: Array
+    first: bool | None = None
 
     def __call__(self, chosen: Array, carry: State) -> State:
-        refreshed = self.method(self.xp, self.state | carry, self.grads)
+        state = self.state | carry
+        parts = self._parts(chosen, state)
+        refreshed = self.algorithm.refresh(self.xp, state | parts, self.grads)
         accepted = refreshed["failed_roots"] == carry["failed_roots"]
         last = self.xp.where(accepted, self.state["t"], carry["last_refresh"])
         kept = {key: refreshed[key] for key in carry} | {"last_refresh": last}
         return _where(self.xp, chosen, kept, carry)
+
+    def _parts(self, chosen: Array, state: State) -> State:
+        """What `decompose` gives for those that are chosen, anything for the others."""
+
+        def parts(first: bool) -> State:
+            return self.algorithm.decompose(self.xp, state, self.grads, first=first)
+
+        if type(self.algorithm).decompose is Algorithm.decompose or self.first is not None:
+            return parts(bool(self.first))
+        seen = _seen(state)
+        return linalg.either(
+            self.xp,
+            chosen & ~seen,
+            chosen & seen,
+            functools.partial(parts, True),
+            functools.partial(parts, False),
+        )
 
     def on(self, take: Callable[[Array], Array]) -> "Refresh":
         """The same for what `take` leaves of every array, some rows."""
@@ -61,14 +82,12 @@ class Due:
         may be traced.
       refresh: what to do.
       carry: the part of the state that a refresh may change.
-      firsts_only: whether only such matrices can be chosen as have had no refresh.
     """
 
     algorithm: Algorithm
     choose: Callable[[Any, Any], Array]
     refresh: Refresh
     carry: State
-    firsts_only: bool = False
 
 
 Conditional = Callable[[int, Due], State]
@@ -188,7 +207,7 @@ def advance(
     update, directed = algorithm.direction(xp, new | noted, grads, inside)
     new = _where(xp, live, directed, new)
     if algorithm.refresh_at == "end":
-        new = yield from refresh(new)
+        new = yield from refresh(new, update)
     return update, new
 
 
@@ -202,32 +221,36 @@ def counted(xp: Any, state: State, live: Array, finite: Array) -> State:
 
 
 def _refresh(
-    xp: Any, algorithm: Algorithm, grads: Array, live: Array, state: State
+    xp: Any,
+    algorithm: Algorithm,
+    grads: Array,
+    live: Array,
+    state: State,
+    update: Array | transfer.Graft | None = None,
 ) -> Generator[Due, State, State]:
     """`state` after the refresh of the matrices whose turn it is.
 
     The first one of a matrix is due in step `start_step` or, if its gradient is zero then or not
     finite or it takes no part, in the first step in which that is no longer so; later ones follow
-    the schedule.
+    the schedule. It comes after `update`, which reads what it replaces.
     """
+    direction = update.direction if isinstance(update, transfer.Graft) else update
 
-    def seen() -> Array:
-        return live & ((state["last_refresh"] > 0) | (state["failed_roots"] > 0))
-
-    def waiting() -> Array:
-        return live & ~seen() & xp.any(grads != 0, axis=tuple(range(1, grads.ndim)))
+    def choose(scheduled: Any, started: Any) -> Array:
+        seen = _seen(state)
+        waiting = ~seen & linalg.any_nonzero(xp, grads)
+        chosen = live & (waiting & started | seen & scheduled)
+        return chosen if direction is None else linalg.after(xp, chosen, direction)
 
     keys = (*algorithm.refreshed_keys(state), "last_refresh", "failed_roots")
     carry = {key: state[key] for key in keys}
-    first = Refresh(xp, algorithm.first_refresh, state, grads)
-    later = Refresh(xp, algorithm.refresh, state, grads)
-    if type(algorithm).first_refresh is Algorithm.first_refresh:
-        choose = lambda scheduled, started: waiting() & started | seen() & scheduled  # noqa: E731
-        carry = yield Due(algorithm, choose, later, carry)
-    else:
-        carry = yield Due(algorithm, lambda _, started: waiting() & started, first, carry, True)
-        carry = yield Due(algorithm, lambda scheduled, _: seen() & scheduled, later, carry)
+    carry = yield Due(algorithm, choose, Refresh(xp, algorithm, state, grads), carry)
     return state | carry
+
+
+def _seen(state: State) -> Array:
+    """Which matrices have had a refresh, taken or refused."""
+    return (state["last_refresh"] > 0) | (state["failed_roots"] > 0)
 
 
 def _where(xp: Any, live: Array, new: State, old: State) -> State:
@@ -260,8 +283,7 @@ def _transferred(
 
 def any_waits(state: State, taking_part: Array) -> bool:
     """Whether a matrix that has a gradient at all has had no refresh yet; waits for the device."""
-    waiting = (state["last_refresh"] == 0) & (state["failed_roots"] == 0)
-    return bool((taking_part & waiting).any())
+    return bool((taking_part & ~_seen(state)).any())
 
 
 def totals(states: list[State]) -> dict[str, Array]:

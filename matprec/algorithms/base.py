@@ -72,9 +72,10 @@ class Algorithm:
         step's `direction`."""
         raise NotImplementedError
 
-    def first_refresh(self, xp: Any, state: State, grads: Array) -> State:
-        """What the refresh of step `start_step` does where it differs from later ones."""
-        return self.refresh(xp, state, grads)
+    def decompose(self, xp: Any, state: State, grads: Array, *, first: bool) -> State:
+        """When due, before `refresh`: what the first one of a matrix does otherwise than later
+        ones. Arrays (B, ...) under keys that the state does not have, for `refresh`."""
+        return {}
 
     def refresh(self, xp: Any, state: State, grads: Array) -> State:
         """When due: roots or bases. Changes only the keys in `refreshed`, and `failed_roots`."""

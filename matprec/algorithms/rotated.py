@@ -67,7 +67,7 @@ class Rotated(RefreshingAlgorithm):
         new = {f"{side}_basis": found[side] for side in sides}
         new = {key: basis[..., : state[key].shape[-1]] for key, basis in new.items()}
         new |= self.carried_over(xp, state, new)
-        nonzero = xp.any(grads != 0, axis=(-2, -1))
+        nonzero = linalg.any_nonzero(xp, grads)
         new = {
             key: xp.where(linalg.per_matrix(xp, nonzero, value), value, state[key])
             for key, value in new.items()

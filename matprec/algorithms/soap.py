@@ -39,14 +39,10 @@ State: 2 m n + 2 (m^2 + n^2), only one of the squares with one side.
 """
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
 from matprec import bases, linalg, moments
 from matprec.algorithms.base import Array, RefreshingAlgorithm, State
-
-# (xp, factor, old basis) -> the new basis (B, d, d) and where its columns were before (B, d)
-NewBasis = Callable[[Any, Array, Array], tuple[Array, Array | None]]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -117,25 +113,23 @@ class SOAP(RefreshingAlgorithm):
             new[side] = linalg.ema_gram(xp, state[side], grads, side, beta)
         return state | new
 
-    def first_refresh(self, xp: Any, state: State, grads: Array) -> State:
-        return self._refreshed(xp, state, grads, _eigenvectors)
+    def decompose(self, xp: Any, state: State, grads: Array, *, first: bool) -> State:
+        parts = {}
+        for side, old in self._bases(state, grads).items():
+            finite = linalg.all_finite(xp, state[side])
+            factor = linalg.choose(xp, finite, state[side], 0.0)
+            basis, order = _eigenvectors(xp, factor) if first else _power_step(xp, factor, old)
+            parts |= {f"{side}_new": basis, f"{side}_order": order, f"{side}_finite": finite}
+        return parts
 
     def refresh(self, xp: Any, state: State, grads: Array) -> State:
-        return self._refreshed(xp, state, grads, _power_step)
-
-    def _refreshed(self, xp: Any, state: State, grads: Array, new_basis: NewBasis) -> State:
         ok, new = state["t"] > 0, {}
         moment, old_bases = state["second_moment"], self._bases(state, grads)
         for side, old in old_bases.items():
-            factor = state[side]
-            finite = linalg.all_finite(xp, factor)
-            factor = linalg.choose(xp, finite, factor, 0.0)
-            basis, order = new_basis(xp, factor, old)
-            basis = linalg.choose(xp, linalg.vanishes(xp, factor), old, basis)
-            ok = ok & finite & linalg.all_finite(xp, basis)
-            new[f"{side}_basis"] = basis
-            if order is not None:
-                moment = _reordered(xp, moment, order, side)
+            basis = state[f"{side}_new"]
+            ok = ok & state[f"{side}_finite"] & linalg.all_finite(xp, basis)
+            new[f"{side}_basis"] = linalg.choose(xp, linalg.vanishes(xp, state[side]), old, basis)
+            moment = _reordered(xp, moment, state[f"{side}_order"], side)
         new["second_moment"] = moment
         if self.has_mean:
             # Back and forth: never more products than by way of Q_L^T Q_new, which are square.
@@ -187,20 +181,19 @@ def _turned_above_rounding(
     if not turns:
         return x
     turned = _turn(xp, x, turns)
-    squares = turned * turned
-    axes = [-1 if side == "left" else -2 for side in turns]
-    lines = [xp.sum(squares, axis=axis, keepdims=True) for axis in axes]
-    # Orthogonal bases leave the norm as it is.
-    norm = xp.sqrt(xp.sum(lines[0], axis=(-2, -1), keepdims=True))
+    lines = [linalg.line_squares(xp, turned, -1 if side == "left" else -2) for side in turns]
+    norm = linalg.norm(xp, turned)
     floor = xp.where(linalg.per_matrix(xp, where, norm), bases.rounding(xp, x.dtype) * norm, 0.0)
     for squared in lines:
         turned = linalg.masked(xp, turned, xp.sqrt(squared) >= floor)
     return turned
 
 
-def _eigenvectors(xp: Any, factor: Array, old: Array) -> tuple[Array, None]:
-    """Eigenvectors (B, d, d) of a factor, largest eigenvalue first; no column has a predecessor."""
-    return xp.flip(xp.linalg.eigh(factor)[1], axis=-1), None
+def _eigenvectors(xp: Any, factor: Array) -> tuple[Array, Array]:
+    """Eigenvectors (B, d, d) of a factor, largest eigenvalue first. No column has a predecessor: as
+    an order (B, d) the numbers of the columns."""
+    order = xp.arange(factor.shape[-1], device=linalg.device(factor))
+    return xp.flip(xp.linalg.eigh(factor)[1], axis=-1), xp.broadcast_to(order, factor.shape[:-1])
 
 
 def _power_step(xp: Any, factor: Array, old: Array) -> tuple[Array, Array]:

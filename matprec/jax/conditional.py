@@ -1,6 +1,7 @@
 """Refreshes where they are due, by `lax.cond`: the program is one for all steps."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -54,19 +55,30 @@ def conditional(
     """
     algorithm: Any = due.algorithm
     started = count >= algorithm.start_step
-    run = due.refresh if mesh is None else sharded(due.refresh, mesh)
-    if slots is not None and not due.firsts_only:
+    if slots is not None:
         firsts = due.choose(False, started)
-        carry = jax.lax.cond(jnp.any(firsts), run, _keep, firsts, due.carry)
+        first = dataclasses.replace(due.refresh, first=True)
+        run = first if mesh is None else sharded(first, mesh)
+        carry = _if_any(firsts, run, due.carry)
         return _staggered(count, mesh, slots, dataclasses.replace(due, carry=carry))
+    run = due.refresh if mesh is None else sharded(due.refresh, mesh)
     chosen = due.choose(stepping.is_due(algorithm, count), started)
-    if algorithm.refresh_every == 1 and algorithm.start_step == 1 and not due.firsts_only:
+    if algorithm.refresh_every == 1 and algorithm.start_step == 1:
         return run(chosen, due.carry)
-    return jax.lax.cond(jnp.any(chosen), run, _keep, chosen, due.carry)
+    return _if_any(chosen, run, due.carry)
 
 
-def _keep(chosen: jax.Array, carry: Any) -> Any:
-    return carry
+def _if_any(chosen: jax.Array, run: Callable[[jax.Array, Any], Any], carry: Any) -> Any:
+    """`run(chosen, carry)`, or `carry` where nothing is chosen.
+
+    A loop of one round or none: XLA would copy all that a `lax.cond` leaves as it is, in every
+    step, whereas loops have their state in place.
+    """
+
+    def round(state: tuple[jax.Array, Any]) -> tuple[jax.Array, Any]:
+        return jnp.zeros_like(state[0]), run(chosen, state[1])
+
+    return jax.lax.while_loop(lambda state: state[0], round, (jnp.any(chosen), carry))[1]
 
 
 def _staggered(
@@ -81,8 +93,8 @@ def _staggered(
     phases, table = jnp.asarray(slots.phases), jnp.asarray(slots.rows)
     rows = table[(count - algorithm.start_step) % algorithm.refresh_every]
     chosen = due.choose(stepping.is_due(algorithm, count, phases), False)[rows]
-    refresh = due.refresh.on(lambda x: x[rows])
+    refresh = dataclasses.replace(due.refresh.on(lambda x: x[rows]), first=False)
     run = refresh if mesh is None else sharded(refresh, mesh)
     some = {key: value[rows] for key, value in due.carry.items()}
-    some = jax.lax.cond(jnp.any(chosen), run, _keep, chosen, some)
+    some = _if_any(chosen, run, some)
     return {key: value.at[rows].set(some[key]) for key, value in due.carry.items()}

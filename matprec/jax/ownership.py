@@ -19,6 +19,7 @@ from jax.sharding import Mesh, PartitionSpec
 from matprec import layout
 from matprec import step as stepping
 from matprec.algorithms.base import Algorithm, State
+from matprec.jax.namespace import JAX
 
 # Answers the refresh of a stack in a step, on the device with a number: (count, device, stack's
 # number, due).
@@ -97,7 +98,7 @@ def init(
 
     def local(sizes: Sequence[Any]) -> tuple[State, ...]:
         return tuple(
-            stepping.init(jnp, algorithm, jnp.zeros(size.shape, size.dtype))
+            stepping.init(JAX, algorithm, jnp.zeros(size.shape, size.dtype))
             for algorithm, size in zip(algorithms, sizes, strict=True)
         )
 
@@ -152,7 +153,7 @@ def advance(
         for number, (cut, algorithm, state, *arrays) in enumerate(everything):
             grad, flags, decay = jax.tree.map(cut.take, arrays)
             row = cut.is_row(flags)
-            steps = stepping.advance(jnp, algorithm, state, grad, flags & row, flags | ~row, decay)
+            steps = stepping.advance(JAX, algorithm, state, grad, flags & row, flags | ~row, decay)
             answer = functools.partial(cond, count, device, number)
             update, state = stepping.answered(steps, answer)
             done.append((jax.tree.map(cut.gather, update), state))

@@ -20,6 +20,7 @@ from matprec.algorithms.base import Algorithm, State
 from matprec.algorithms.nadamw import NAdamW
 from matprec.jax import ownership
 from matprec.jax.conditional import Slots, conditional, make_slots
+from matprec.jax.namespace import JAX
 from matprec.jax.ownership import Cut
 
 Shard = Literal["refresh", "all"]
@@ -92,7 +93,7 @@ class Adapter:
         algorithms = self._algorithms(plan, grads)
         if (mesh := self._cut_over) is None:
             states = tuple(
-                stepping.init(jnp, algorithm, jnp.zeros(x.shape, x.dtype))
+                stepping.init(JAX, algorithm, jnp.zeros(x.shape, x.dtype))
                 for algorithm, x in zip(algorithms, grads, strict=True)
             )
         else:
@@ -134,7 +135,7 @@ class Adapter:
     ) -> tuple[list[jax.Array], Sequence[State]]:
         """As `matprec.step.step`, the devices sharing what they are to share."""
         algorithms, slots = self._algorithms(plan, grads), self._slots(plan, states)
-        finite = layout.finite(jnp, plan, grads)
+        finite = layout.finite(JAX, plan, grads)
         owners = [stack.owners for stack in plan.stacks]
         last: Any = {"owners": owners, "live": finite, "decays": decays}
         arguments = (algorithms, states, grads)
@@ -147,10 +148,10 @@ class Adapter:
 
         if mesh is None:
             cond = functools.partial(answer, count, 0)
-            return stepping.step(jnp, *arguments, **last, finite=finite, cond=cond)
+            return stepping.step(JAX, *arguments, **last, finite=finite, cond=cond)
         cuts = self._cuts(plan, mesh)
         updates, states = ownership.advance(mesh, cuts, count, *arguments, finite, decays, answer)
-        return stepping.finish(jnp, algorithms, updates, **last), states
+        return stepping.finish(JAX, algorithms, updates, **last), states
 
     def _algorithms(self, plan: layout.Plan, arrays: Sequence[Any]) -> list[Algorithm]:
         """Per stack, for arrays of its dtype."""
@@ -251,7 +252,8 @@ def precondition(
     Returns:
       A gradient transformation with state `PreconditionState`. Its `update` raises TypeError for
       gradients that are not real floating-point arrays. A tensor whose gradient is not finite
-      (or whose squared norm overflows) gets a zero update and keeps its state.
+      (or whose squared norm overflows) gets a zero update and keeps its state. Refreshes are loops
+      of one round or none, which JAX does not differentiate in reverse mode.
     """
     if stack_bytes == "auto":
         # Compilation takes as long as there are stacks, and fused loops need no caches.

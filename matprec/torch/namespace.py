@@ -6,6 +6,7 @@ a multiplication.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import array_api_compat.torch as compat
@@ -116,11 +117,6 @@ class Namespace(linalg.Replacing):
         flat = x.reshape(len(x), 1, -1)
         return torch.bmm(flat, flat.mT)[:, 0, 0]
 
-    def all_finite(self, x: torch.Tensor) -> torch.Tensor:
-        """See `linalg.all_finite`."""
-        weights = x.new_full(x.shape[-1:], 2.0**-64)
-        return torch.isfinite(torch.matmul(x, weights).sum(-1))
-
     def orthonormal(self, x: torch.Tensor) -> torch.Tensor:
         """See `linalg.orthonormal`; on a CPU R is not put together, which takes two passes more."""
         if not is_host(x):
@@ -145,6 +141,21 @@ class Namespace(linalg.Replacing):
         """See `linalg.drop_below`. What equals a floor that is not zero may be dropped: booleans
         of single entries take several times as long."""
         return x.abs().sub_(floor).sign_().clamp_(min=0).mul_(x)
+
+    def either(
+        self,
+        first: torch.Tensor,
+        second: torch.Tensor,
+        one: Callable[[], linalg.Arrays],
+        other: Callable[[], linalg.Arrays],
+    ) -> linalg.Arrays:
+        """See `linalg.either`; waits for the device."""
+        if not first.any():
+            return other()
+        firsts = one()
+        if not second.any():
+            return firsts
+        return {key: self.choose(first, firsts[key], value) for key, value in other().items()}
 
     def take_rows(self, x: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
         """See `linalg.take_rows`; whole rows are copied, not entries."""

@@ -193,14 +193,17 @@ class Step:
         ]
         started = count >= algorithm.start_step
         waiting = started and self._part.waiting[number]
-        if not (waiting or (scheduled and not due.firsts_only)):
+        if not (waiting or scheduled):
             return None
         mine = torch.zeros_like(rows)
         mine[scheduled] = True
         chosen = due.choose(mine, started)
-        if (due.firsts_only or not scheduled) and not chosen.any():
-            return None
-        return Pending(due, chosen, list(range(len(rows))) if waiting else scheduled)
+        if waiting:
+            if not scheduled and not chosen.any():
+                return None
+            return Pending(due, chosen, list(range(len(rows))))
+        later = dataclasses.replace(due.refresh, first=False)
+        return Pending(dataclasses.replace(due, refresh=later), chosen, scheduled)
 
 
 def state_dtype(group: dict[str, Any], param: torch.Tensor) -> torch.dtype:

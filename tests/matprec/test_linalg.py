@@ -156,6 +156,14 @@ def test_finite_matrices(dtype, xp):
     np.testing.assert_array_equal(np.asarray(several), [[False, False, True, True]])
 
 
+def test_rows_of_two_kinds(xp):
+    x = np.arange(24.0).reshape(4, 2, 3)
+    flags = np.array([True, False, True, False])
+    one, other = {"x": xp.asarray(x)}, {"x": xp.asarray(-x)}
+    found = linalg.either(xp, xp.asarray(flags), xp.asarray(~flags), lambda: one, lambda: other)
+    np.testing.assert_array_equal(np.asarray(found["x"]), np.where(flags[:, None, None], x, -x))
+
+
 def test_zero_matrices(xp):
     x = np.zeros((4, 3, 3))
     x[1, 2, 2] = 1e-300

@@ -1,6 +1,7 @@
 """The order of a step's parts, what a conditional carries, and matrices that sit a step out."""
 
 import dataclasses
+import functools
 from typing import Any, ClassVar
 
 import array_api_compat.numpy as xp
@@ -248,11 +249,14 @@ def test_the_base_class_has_no_mathematics():
 
 
 class Twofold(After):
-    """Has a first refresh of its own."""
+    """Its first refresh is not like later ones: it adds 10."""
 
-    def first_refresh(self, xp, state, grads):
-        self.log.append("first")
-        return linalg.accept(xp, state, {"basis": state["seen"] + 10}, np.array([True, True]))
+    def decompose(self, xp, state, grads, *, first):
+        self.log.append("first" if first else "later")
+        return {"more": 10.0 * first * np.ones_like(state["seen"])}
+
+    def refresh(self, xp, state, grads):
+        return super().refresh(xp, state | {"seen": state["seen"] + state["more"]}, grads)
 
 
 def test_a_first_refresh_of_its_own():
@@ -263,7 +267,53 @@ def test_a_first_refresh_of_its_own():
     np.testing.assert_array_equal(state["last_refresh"], 1)
     _, state = step(algorithm, state, ones())
     np.testing.assert_array_equal(state["basis"], 2)
-    assert algorithm.log == ["accumulate", "first", "refresh", "direction"] * 2
+    assert algorithm.log == ["accumulate", "later", "first", "refresh", "direction"] * 2
+
+
+@pytest.mark.parametrize(("first", "log"), [(True, "first"), (False, "later")])
+def test_a_refresh_that_is_known_to_be_of_one_kind(first, log):
+    algorithm = Twofold(log=[])
+    state = stepping.init(xp, algorithm, ones())
+
+    def cond(number, due):
+        due = dataclasses.replace(due, refresh=dataclasses.replace(due.refresh, first=first))
+        return run(number, due)
+
+    _, state = step(algorithm, state, ones(), cond=cond)
+    np.testing.assert_array_equal(state["basis"], 11 if first else 1)
+    assert algorithm.log == ["accumulate", log, "refresh", "direction"]
+
+
+class Late(End, Twofold):
+    pass
+
+
+def test_a_refresh_at_the_end_comes_after_the_update():
+    """Nothing is asked for but the order: flags that wait for the update."""
+    waited = []
+
+    class Namespace(linalg.Replacing):
+        def __getattr__(self, name):
+            return getattr(xp, name)
+
+        def after(self, flags, x):
+            waited.append(x)
+            return flags
+
+    for cls, grafts in ((Late, False), (After, False), (Late, True)):
+        waited.clear()
+
+        class Algorithm(cls):
+            def direction(self, xp, state, grads, decay, grafts=grafts):
+                update, state = super().direction(xp, state, grads, decay)
+                return (transfer.Graft(update, 1.0) if grafts else update), state
+
+        algorithm = Algorithm(log=[])
+        state, live = stepping.init(xp, algorithm, ones()), np.ones(2, bool)
+        steps = stepping.advance(Namespace(), algorithm, state, ones(), live, live, None)
+        update, _ = stepping.answered(steps, functools.partial(run, 0))
+        assert len(waited) == (cls is Late)
+        assert all(x is (update.direction if grafts else update) for x in waited)
 
 
 def last(state):

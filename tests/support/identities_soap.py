@@ -38,8 +38,8 @@ def from_bases(start, **hyperparameters):
                 key: xp.asarray(np.broadcast_to(given[key], shapes[key]).copy()) for key in KEYS
             }
 
-        def first_refresh(self, xp, state, grads):
-            return self.refresh(xp, state, grads)
+        def decompose(self, xp, state, grads, *, first):
+            return super().decompose(xp, state, grads, first=False)
 
     return FromBases(**hyperparameters)
 

@@ -222,8 +222,8 @@ MUTATIONS = [
     ),
     (
         linalg,
-        "xp.sum(x * x, axis",
-        "xp.sum(x**4, axis",
+        "xp.sum(x * x, axis=tuple",
+        "xp.sum(x**4, axis=tuple",
         identities.orthogonal_equivariance,
         identities.lengths_of_updates,
     ),

@@ -172,8 +172,8 @@ MUTATIONS = [
     ),
     (
         soap,
-        "linalg.choose(xp, linalg.vanishes(xp, factor), old, basis)",
-        "linalg.choose(xp, linalg.vanishes(xp, factor), -old, basis)",
+        "xp, linalg.vanishes(xp, state[side]), old, basis",
+        "xp, linalg.vanishes(xp, state[side]), -old, basis",
         identities.zero_gradients,
     ),
     (
@@ -184,7 +184,7 @@ MUTATIONS = [
     ),
     (
         soap,
-        "ok = ok & finite &",
+        'ok = ok & state[f"{side}_finite"] &',
         "ok = ok &",
         identities.a_factor_that_is_not_finite_moves_nothing,
     ),

@@ -108,13 +108,35 @@ def test_products_added_to_a_matrix(shape):
     assert torch.equal(x, normal(shape, 1))
 
 
-@over_shapes
-def test_finite_matrices(shape):
-    x = normal(shape)
-    x[-1, 0, -1] = torch.inf
-    expected = torch.tensor([True] * (shape[0] - 1) + [False])
-    assert torch.equal(linalg.all_finite(PLAIN, x), expected)
-    assert torch.equal(linalg.all_finite(PLAIN, x.mT[None]), expected[None])
+@both
+@pytest.mark.parametrize(
+    ("first", "second", "asked"),
+    [
+        ([1, 0, 0], [0, 1, 0], ["one", "other"]),
+        ([1, 0, 1], [0, 0, 0], ["one"]),
+        ([0, 0, 0], [0, 1, 0], ["other"]),
+        ([0, 0, 0], [0, 0, 0], ["other"]),
+    ],
+)
+def test_rows_of_either_kind(xp, first, second, asked):
+    first, second = torch.tensor(first).bool(), torch.tensor(second).bool()
+    x, called = normal((3, 2, 4)), []
+
+    def answer(kind, value):
+        called.append(kind)
+        return {"x": value, "rows": torch.arange(3)}
+
+    def found(xp):
+        one, other = lambda: answer("one", x), lambda: answer("other", -x)
+        return linalg.either(xp, first, second, one, other)
+
+    expected = found(plain)
+    called.clear()
+    result = found(xp)
+    assert called == asked
+    chosen = first | second
+    for key, value in expected.items():
+        assert torch.equal(result[key][chosen], value[chosen])
 
 
 @both
