@@ -1,7 +1,6 @@
-"""Refreshes where they are due, by `lax.cond`: the program is one for all steps."""
+"""Refreshes where they are due: the program is one for all steps."""
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -9,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from matprec import step as stepping
+from matprec.algorithms.base import State
+from matprec.jax.rounds import if_any, in_rounds
 from matprec.jax.sharding import sharded
 
 
@@ -57,28 +58,22 @@ def conditional(
     started = count >= algorithm.start_step
     if slots is not None:
         firsts = due.choose(False, started)
-        first = dataclasses.replace(due.refresh, first=True)
-        run = first if mesh is None else sharded(first, mesh)
-        carry = _if_any(firsts, run, due.carry)
+        carry = _refreshed(mesh, dataclasses.replace(due.refresh, first=True), firsts, due.carry)
         return _staggered(count, mesh, slots, dataclasses.replace(due, carry=carry))
-    run = due.refresh if mesh is None else sharded(due.refresh, mesh)
     chosen = due.choose(stepping.is_due(algorithm, count), started)
     if algorithm.refresh_every == 1 and algorithm.start_step == 1:
+        run = due.refresh if mesh is None else sharded(due.refresh, mesh)
         return run(chosen, due.carry)
-    return _if_any(chosen, run, due.carry)
+    return _refreshed(mesh, due.refresh, chosen, due.carry)
 
 
-def _if_any(chosen: jax.Array, run: Callable[[jax.Array, Any], Any], carry: Any) -> Any:
-    """`run(chosen, carry)`, or `carry` where nothing is chosen.
-
-    A loop of one round or none: XLA would copy all that a `lax.cond` leaves as it is, in every
-    step, whereas loops have their state in place.
-    """
-
-    def round(state: tuple[jax.Array, Any]) -> tuple[jax.Array, Any]:
-        return jnp.zeros_like(state[0]), run(chosen, state[1])
-
-    return jax.lax.while_loop(lambda state: state[0], round, (jnp.any(chosen), carry))[1]
+def _refreshed(
+    mesh: jax.sharding.Mesh | None, refresh: stepping.Refresh, chosen: jax.Array, carry: State
+) -> State:
+    """`refresh(chosen, carry)` by all devices, or `carry` where nothing is chosen."""
+    if mesh is None or mesh.size == 1:
+        return in_rounds(refresh, chosen, carry)
+    return if_any(chosen, sharded(refresh, mesh), carry)
 
 
 def _staggered(
@@ -94,7 +89,6 @@ def _staggered(
     rows = table[(count - algorithm.start_step) % algorithm.refresh_every]
     chosen = due.choose(stepping.is_due(algorithm, count, phases), False)[rows]
     refresh = dataclasses.replace(due.refresh.on(lambda x: x[rows]), first=False)
-    run = refresh if mesh is None else sharded(refresh, mesh)
     some = {key: value[rows] for key, value in due.carry.items()}
-    some = _if_any(chosen, run, some)
+    some = _refreshed(mesh, refresh, chosen, some)
     return {key: value.at[rows].set(some[key]) for key, value in due.carry.items()}

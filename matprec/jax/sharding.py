@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
 
 from matprec.algorithms.base import State
+from matprec.jax.rounds import in_rounds
 from matprec.step import Refresh
 
 
@@ -27,7 +28,7 @@ def sharded(refresh: Refresh, mesh: Mesh) -> Callable[[jax.Array, State], State]
     def run(chosen: jax.Array, carry: State) -> State:
         matrices = len(chosen)
         if mesh.size == 1 or matrices == 1:
-            return refresh(chosen, carry)
+            return in_rounds(refresh, chosen, carry)
         share = -(-matrices // mesh.size)
 
         def refresh_mine(state: State, grads: jax.Array, chosen: jax.Array, carry: State) -> State:
@@ -40,7 +41,8 @@ def sharded(refresh: Refresh, mesh: Mesh) -> Callable[[jax.Array, State], State]
                 return jax.lax.all_gather(x, mesh.axis_names, tiled=True)[:matrices]
 
             stack = dataclasses.replace(refresh, state=state, grads=grads)
-            return jax.tree.map(gather, stack.on(take)(take(chosen), jax.tree.map(take, carry)))
+            mine = in_rounds(stack.on(take), take(chosen), jax.tree.map(take, carry))
+            return jax.tree.map(gather, mine)
 
         everywhere = PartitionSpec()
         # What is gathered is the same on all devices, which the check cannot know.
