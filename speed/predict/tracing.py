@@ -28,7 +28,8 @@ _NO_LAUNCH = ("aten::empty", "aten::new_empty", "aten::detach", "aten::_unsafe_v
 
 @functools.cache
 def trace(algorithm: Algorithm, batch: int, rows: int, columns: int) -> tuple[Load, Load]:
-    """(step, refresh) of a stack (batch, rows, columns), a refresh being what comes on top.
+    """(step, refresh) of a stack (batch, rows, columns), a refresh being what comes on top, not the
+    first.
 
     As the algorithm's own functions run on a device other than a CPU, one operation after another;
     the adapter's part, gathering gradients and handing out updates, is not in it.
@@ -43,7 +44,8 @@ def trace(algorithm: Algorithm, batch: int, rows: int, columns: int) -> tuple[Lo
         if algorithm.refresh_at == "never":
             return step.load(), Load()
         with Recorder() as refresh:
-            algorithm.refresh(xp, dict(state), grads)
+            parts = algorithm.decompose(xp, state, grads, first=False)
+            algorithm.refresh(xp, state | parts, grads)
     return step.load(), refresh.load()
 
 

@@ -173,6 +173,8 @@ def test_an_error_on_one_rank_ends_all(bench, rank, told):
     assert "Traceback" in log
     assert "submission.py" in log
     assert not bench.trial.with_name("trial_2").exists()
+    if rank == 0:
+        return  # what follows is the same
 
     bench.env["BAD_RANK"] = "none"
     status, stdout, stderr = bench.run(*flags)

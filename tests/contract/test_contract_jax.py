@@ -25,6 +25,7 @@ from jax_steps import (
 
 import matprec.jax
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 names = pytest.mark.parametrize("name", optimizers.NAMES)
 
 

@@ -2,12 +2,12 @@
 
 import array_api_compat.torch as plain
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optimizers
 import pytest
 import torch
 import torch_steps
+from jax_steps import Trainer
 
 from matprec import step as stepping
 
@@ -86,21 +86,20 @@ def test_a_plain_run_of_each_stack_gives_the_same(name):
 
 
 @refreshing
-def test_jax_does_what_torch_does(name, x64):
+def test_jax_does_what_torch_does(name, x64, quick_compilation):
     params, optimizer, _ = trained(name)
     group = optimizer.param_groups[0]
     keys = optimizers.quick(name, group["refresh_every"])
     mine = optimizers.alias(name)(
         group["lr"], weight_decay=0.1, stagger=True, weight_layout="out_in", **keys
     )
-    values = [jnp.asarray(p.detach().numpy()) for p in torch_steps.parameters(SHAPES)]
-    state = mine.init(values)
-    update = jax.jit(mine.update)
-    for step in range(STEPS):
-        grads = [jnp.asarray(g.numpy()) for g in torch_steps.gradients(params, step)]
-        updates, state = update(grads, state, values)
-        values = [x + u for x, u in zip(values, updates, strict=True)]
-    assert update._cache_size() == 1
+    start = jax.device_put([p.detach().numpy() for p in torch_steps.parameters(SHAPES)])
+    trainer = Trainer(mine)
+    grads = jax.device_put(
+        [[g.numpy() for g in torch_steps.gradients(params, step)] for step in range(STEPS)]
+    )
+    values, _ = trainer.run(start, grads, jax.jit(mine.init)(start))
+    assert trainer.compilations == 1
     # Rounding chooses the vectors of a null space, which the longer side has.
     square = optimizers.turns_both_sides(name)
     for value, param in zip(values, params, strict=True):

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import warm_processes
 from imagined_steps import DEVICES, step_times
 
 REPOSITORY = Path(__file__).parents[2]
 
 
 def predict(*flags: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(REPOSITORY / "scripts" / "predict.py"), *flags]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+    """In a process of its own that has what it imports."""
+    return warm_processes.run_script("predict", *flags)
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +34,9 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_prints_a_table_and_writes_it_without_what_cannot_be_asked(tmp_path: Path):
+    """As a user starts it."""
     output = tmp_path / "costs.csv"
-    done = predict(
+    flags = [
         "--gpu=h100",
         "--num_gpus=2",
         "--workload=ogbg,llama_60m",
@@ -42,7 +44,9 @@ def test_prints_a_table_and_writes_it_without_what_cannot_be_asked(tmp_path: Pat
         "--root_method=newton",
         "--step_ratio=0.5",
         f"--output={output}",
-    )
+    ]
+    command = [sys.executable, str(REPOSITORY / "scripts" / "predict.py"), *flags]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     (line,) = done.stderr.splitlines()
     assert line.startswith("caspr left out: CASPR: root_method='newton'")

@@ -95,11 +95,14 @@ def test_a_run_with_data_asks_for_the_same_products(monkeypatch):
     algorithm, xp = algorithms.SOAP(), Namespace()
     grads = torch.randn(B, M, N, generator=torch.Generator().manual_seed(1))
     state = stepping.init(xp, algorithm, grads)
-    state = algorithm.refresh(xp, algorithm.accumulate(xp, state, grads), grads)
+    state = algorithm.accumulate(xp, state, grads)
+    state |= algorithm.decompose(xp, state, grads, first=True)
+    state = algorithm.refresh(xp, state, grads)
     with torch.no_grad(), Watch() as step:
         state = algorithm.accumulate(xp, state, grads)
         _, state = algorithm.direction(xp, state, grads, None)
     with torch.no_grad(), Watch() as refresh:
+        state |= algorithm.decompose(xp, state, grads, first=False)
         algorithm.refresh(xp, state, grads)
     traced_step, traced_refresh = trace(algorithm, B, M, N)
     assert traced_step.products == step.products

@@ -24,7 +24,7 @@ def run(framework, folder):
         f"--experiment_dir={folder}",
         "--experiment_name=same",
         "--rng_seed=5",
-        "--eval_every_steps=7",
+        "--eval_every_steps=14",
         "--max_global_steps=14",
         "--progress=none",
     ]
@@ -41,7 +41,7 @@ def run(framework, folder):
 def test_one_seed_one_run(framework, tmp_path):
     first, first_losses = run(framework, tmp_path / "first")
     second, second_losses = run(framework, tmp_path / "second")
-    assert first["global_step"].tolist() == [1, 7, 14]
+    assert first["global_step"].tolist() == [1, 14]
     assert first["train/loss"].is_monotonic_decreasing
     pd.testing.assert_frame_equal(first, second, check_exact=True)
     assert first_losses.tolist() == second_losses.tolist()

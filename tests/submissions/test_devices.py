@@ -1,4 +1,4 @@
-"""Every optimizer on several devices takes the steps that it takes on one.
+"""Submissions on several devices take the steps that they take on one.
 
 Two ranks of the embedded runner under torchrun, 2 and 8 virtual JAX devices; `device_runs` says
 what is trained. Differences are those of sums in another order.

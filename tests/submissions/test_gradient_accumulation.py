@@ -12,6 +12,7 @@ from tiny_workloads import TinyJax, TinyTorch, batches
 
 from submissions.common.data import cut, part_of
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 FRAMEWORKS = {"jax": TinyJax, "pytorch": TinyTorch}
 
 

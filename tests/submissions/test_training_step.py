@@ -16,6 +16,7 @@ from tiny_workloads import TinyJax, TinyTorch, batches
 from algoperf_api import param_utils, spec
 from submissions.registry import OPTIMIZERS
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 FRAMEWORKS = {"jax": TinyJax, "pytorch": TinyTorch}
 
 

@@ -31,13 +31,20 @@ SINGLE = ("adamw", "adadiag", "shampoo", "soap")
 
 
 def names(framework: str, dtype: str) -> list[str]:
-    """What is trained."""
+    """What is trained: the frameworks' own, and an optimizer for every way that a step may go.
+
+    The tests of `matprec`'s sharding have every optimizer; how a submission calls them is one code.
+    """
     from submissions.registry import OPTIMIZERS
 
     if dtype == "float32":
         return list(SINGLE)
+    ways: dict[Any, str] = {}
+    for name, row in OPTIMIZERS.items():
+        ours = row.algorithm
+        ways.setdefault((ours.elementwise, ours.refresh_at) if ours else name, name)
     bare = [f"asgo{BARE}"] if framework == "pytorch" else []
-    return [*OPTIMIZERS, *(f"{name}{PARTS}" for name in IN_PARTS), *bare]
+    return [*ways.values(), *(f"{name}{PARTS}" for name in IN_PARTS), *bare]
 
 
 def optimizer(run: str) -> str:
@@ -74,7 +81,7 @@ def train(framework: str, dtype: str, ranks: Any) -> dict[tuple[str, str], dict[
 
     def counted(self, chosen, carry):
         refreshed.append(len(chosen))
-        costs.extend([balance.cost(self.method.__self__, carry)] * len(chosen))
+        costs.extend([balance.cost(self.algorithm, carry)] * len(chosen))
         return refresh(self, chosen, carry)
 
     stepping.Refresh.__call__ = counted

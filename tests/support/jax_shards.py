@@ -1,8 +1,8 @@
 """What a process with 8 virtual devices does in the tests of shared refreshes.
 
-`main` takes every optimizer over float64 and float32 parameters at once: on one device without a
-mesh and on 8, some with fewer parameters on 2. It writes what `run` returns, and notes the sizes
-of the factorisations in the programs that it compiles.
+`main` takes every optimizer over float64 parameters, some over float32 ones at once: on one device
+without a mesh and on 8, some with fewer parameters on 2. It writes what `run` returns, and notes
+the sizes of the factorisations in the programs that it compiles.
 """
 
 import json
@@ -26,6 +26,13 @@ START = 6  # by then statistics have full rank: rounding chooses the vectors of 
 # Compiling takes most of the time: not everything in every dtype and on both meshes.
 NAMES = tuple(f"float64/{i}" for i in range(len(SHAPES))) + tuple(f"float32/{i}" for i in range(9))
 FEW = NAMES[:9] + NAMES[12:14]
+
+
+def names_for(optimizer: str, devices: int) -> tuple[str, ...]:
+    """The parameters that an optimizer trains on so many devices."""
+    if devices == 2:
+        return FEW
+    return NAMES if optimizer in optimizers.REPRESENTATIVES else NAMES[: len(SHAPES)]
 
 
 def assert_close(several: Any, one: Any) -> None:
@@ -104,9 +111,8 @@ def main(path: str, settings: str) -> None:
     for name, values in json.loads(settings).items():
         alias = getattr(matprec.jax, name)
         for count in (1, 2, 8) if name in optimizers.REPRESENTATIVES else (1, 8):
-            mesh = meshes[count]
-            few = FEW if count == 2 else NAMES
-            results[name, count] = run(alias(0.1, 0.1, mesh=mesh, **values), mesh, few)
+            optimizer = alias(0.1, 0.1, mesh=meshes[count], **values)
+            results[name, count] = run(optimizer, meshes[count], names_for(name, count))
     alias = matprec.jax.shampoo
     injected: Any = optax.inject_hyperparams(alias, static_args=alias.static_args)
     meshes = {"alone": None, "two axes": Mesh(np.reshape(devices[2:8], (2, 3)), ("a", "b"))}

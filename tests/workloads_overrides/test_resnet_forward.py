@@ -12,6 +12,7 @@ import workload_cases as cases
 from algoperf_api import spec
 from workloads_overrides.base import param_map
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 NAME = "imagenet_resnet_small"
 NUM_PARAMETERS = 53_562
 TRAIN, EVAL = cases.TRAIN, cases.EVAL

@@ -12,6 +12,7 @@ from workloads_overrides.small.wmt.tokenizer import EOS, PAD
 from workloads_overrides.small.wmt.wmt_jax import decode as jax_decode
 from workloads_overrides.small.wmt.wmt_pytorch import decode as torch_decode
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 FRAMEWORKS = ("jax", "pytorch")
 each_framework = pytest.mark.parametrize("framework", FRAMEWORKS)
 

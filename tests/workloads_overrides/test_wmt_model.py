@@ -180,11 +180,11 @@ def test_ten_sgd_steps():
                 p -= SGD_RATE * torch.tensor(torch_grads[name])
         losses.append((float(loss), torch_loss))
     ours, theirs = np.array(losses).T
-    np.testing.assert_allclose(ours, theirs, rtol=1e-4)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5)
     assert ours[-1] < 0.9 * ours[0], "and they train"
 
 
-SGD_RATE = 0.5
+SGD_RATE = 0.1  # at 0.5 the loss jumps, and another CPU's rounding grows with it
 
 
 @each_framework

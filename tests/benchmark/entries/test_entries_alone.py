@@ -8,84 +8,94 @@ from entry_folders import ROOT, SUPPORT, export_entry, run_alone, stub_folder
 CODE = """
 import collections, hashlib, importlib, itertools, json, sys
 
-name, space, steps, framework = sys.argv[1:]
-module = importlib.import_module(name)
+framework, steps, runs = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3])
+modules = [importlib.import_module(name) for name, _ in runs]  # bring what tiny_workloads imports
 import numpy as np
 import tiny_workloads
 
-workload = {"jax": tiny_workloads.TinyJax, "pytorch": tiny_workloads.TinyTorch}[framework]()
-workload.max_allowed_runtime_sec = 100.0
-params, rest = workload.init_model_fn(), None
-values = json.loads(space)
-point = collections.namedtuple("Hyperparameters", values)(**values) if values else None
-if framework == "jax":
-    import jax
-    rng = jax.random.PRNGKey(0)
-else:
-    rng = [0, 0]
-state = module.init_optimizer_state(workload, params, rest, point, rng)
-queue = tiny_workloads.batches(seed=3)
-for step in range(int(steps)):
-    batch = module.data_selection(workload, queue, state, params, rest, point, step, rng)
-    state, params, rest = module.update_params(
-        workload=workload, current_param_container=params, current_params_types=None,
-        model_state=rest, hyperparameters=point, batch=batch, loss_type=workload.loss_type,
-        optimizer_state=state, eval_results=[], global_step=step, rng=rng, train_state={},
+def train(module, values):
+    workload = {"jax": tiny_workloads.TinyJax, "pytorch": tiny_workloads.TinyTorch}[framework]()
+    workload.max_allowed_runtime_sec = 100.0
+    params, rest = workload.init_model_fn(), None
+    point = collections.namedtuple("Hyperparameters", values)(**values) if values else None
+    if framework == "jax":
+        import jax
+        rng = jax.random.PRNGKey(0)
+    else:
+        rng = [0, 0]
+    state = module.init_optimizer_state(workload, params, rest, point, rng)
+    queue = tiny_workloads.batches(seed=3)
+    for step in range(steps):
+        batch = module.data_selection(workload, queue, state, params, rest, point, step, rng)
+        state, params, rest = module.update_params(
+            workload=workload, current_param_container=params, current_params_types=None,
+            model_state=rest, hyperparameters=point, batch=batch, loss_type=workload.loss_type,
+            optimizer_state=state, eval_results=[], global_step=step, rng=rng, train_state={},
+        )
+    shared = dict(
+        workload=workload, current_params_types=None, hyperparameters=point, eval_results=[],
+        loss_type=workload.loss_type, global_step=steps, rng=rng,
     )
-shared = dict(
-    workload=workload, current_params_types=None, hyperparameters=point, eval_results=[],
-    loss_type=workload.loss_type, global_step=int(steps), rng=rng,
-)
-state, params, rest = module.prepare_for_eval(
-    current_param_container=params, model_state=rest, optimizer_state=state, **shared
-)
-digest = hashlib.sha256()
-for key, value in sorted(workload.flat(params).items()):
-    digest.update(key.encode() + np.ascontiguousarray(value).tobytes())
+    state, params, rest = module.prepare_for_eval(
+        current_param_container=params, model_state=rest, optimizer_state=state, **shared
+    )
+    digest = hashlib.sha256()
+    for key, value in sorted(workload.flat(params).items()):
+        digest.update(key.encode() + np.ascontiguousarray(value).tobytes())
+    return [digest.hexdigest(), workload.metrics_logger.rows]
+
+trained = [train(module, values) for module, (_, values) in zip(modules, runs)]
 outside = {"matprec", "submissions.registry", "submissions.common"} & set(sys.modules)
-print(json.dumps([digest.hexdigest(), sorted(outside), workload.metrics_logger.rows]))
+print(json.dumps([trained, sorted(outside)]))
 """
 
 
-def trained(name, point, framework, path, cwd, steps=3):
-    """[digest of the weights, modules of this repository, logged rows] after some steps."""
-    done = run_alone(CODE, name, json.dumps(point), steps, framework, path=path, cwd=cwd)
+def trained(runs, framework, path, cwd, steps=3):
+    """[[digest of the weights, logged rows] after some steps of each, modules of this repository].
+
+    One process for all `runs`, (module, point): importing takes longer than training.
+    """
+    done = run_alone(CODE, framework, steps, json.dumps(runs), path=path, cwd=cwd)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "framework", "ruleset"),
+    ("framework", "entries"),
     [
-        ("asgo", "jax", "external_tuning"),
-        ("asgo", "pytorch", "self_tuning"),
-        ("caspr", "pytorch", "external_tuning"),
-        ("soap", "jax", "self_tuning"),
-        ("adamw", "jax", "external_tuning"),
-        ("adafactor_original", "pytorch", "external_tuning"),
+        (
+            "jax",
+            [("asgo", "external_tuning"), ("soap", "self_tuning"), ("adamw", "external_tuning")],
+        ),
+        (
+            "pytorch",
+            [
+                ("asgo", "self_tuning"),
+                ("caspr", "external_tuning"),
+                ("adafactor_original", "external_tuning"),
+            ],
+        ),
     ],
 )
-def test_it_trains_to_the_bit_as_in_the_repository(tmp_path, name, framework, ruleset):
-    folder = export_entry(tmp_path / "submissions", name, framework, ruleset)
-    point = None
-    if ruleset == "external_tuning":
-        point = json.loads((folder / "tuning_search_space.json").read_text())[0]
+def test_they_train_to_the_bit_as_in_the_repository(tmp_path, framework, entries):
+    exported, original = [], []
+    for name, ruleset in entries:
+        folder = export_entry(tmp_path / "submissions", name, framework, ruleset)
+        point = None
+        if ruleset == "external_tuning":
+            point = json.loads((folder / "tuning_search_space.json").read_text())[0]
+        exported.append((f"submissions.{ruleset}.{name}_{framework}.submission", point))
+        original.append((f"submissions.{name}.{framework}.submission", point))
     # The workload of the test needs the repository's types, under AlgoPerf's names.
-    alone = trained(
-        f"submissions.{ruleset}.{name}_{framework}.submission",
-        point,
-        framework,
-        (tmp_path, stub_folder(tmp_path), SUPPORT),
-        tmp_path,
-    )
-    here = trained(
-        f"submissions.{name}.{framework}.submission", point, framework, (ROOT, SUPPORT), tmp_path
-    )
-    assert alone[0] == here[0]
-    assert alone[2] == here[2] != []
-    assert alone[1] == []
-    assert here[1] == ["matprec", "submissions.common", "submissions.registry"]
+    path = (tmp_path, stub_folder(tmp_path), SUPPORT)
+    alone, outside = trained(exported, framework, path, tmp_path)
+    here, inside = trained(original, framework, (ROOT, SUPPORT), tmp_path)
+    for (name, _), ours, theirs in zip(entries, alone, here, strict=True):
+        assert ours == theirs, name
+        assert theirs[1] != []
+    assert outside == []
+    assert inside == ["matprec", "submissions.common", "submissions.registry"]
 
 
 @pytest.mark.parametrize("framework", ["jax", "pytorch"])

@@ -11,6 +11,7 @@ import sys
 import pytest
 import yaml
 from entry_folders import ROOT, export_entry
+from optimizers import REPRESENTATIVES
 
 from benchmark.entries import export as exporting
 from benchmark.entries.check import Entry, asking, check
@@ -19,7 +20,15 @@ from benchmark.entries.layout import FIELDS, FRAMEWORKS, RULESETS
 from benchmark.errors import UserError
 from submissions.registry import OPTIMIZERS
 
-ALL = [(n, f, r) for n in OPTIMIZERS for f in FRAMEWORKS for r in RULESETS]
+# The rulesets' entries have the same code, see below: a few show what self-tuning adds to that.
+SELF_TUNING = ("adafactor_original", *REPRESENTATIVES)
+ALL = [
+    (n, f, r)
+    for n in OPTIMIZERS
+    for f in FRAMEWORKS
+    for r in RULESETS
+    if r == "external_tuning" or n in SELF_TUNING
+]
 OTHERS = {"jax": {"torch", "torchvision"}, "pytorch": {"jax", "jaxlib", "flax", "optax"}}
 
 
@@ -46,6 +55,19 @@ def test_every_entry_can_be_imported_and_passes_the_checks_that_ask(entries, fra
         assert check(entry, answer) == [], entry.folder
         assert len(answer["points"]) == (5 if entry.ruleset == "external_tuning" else 0)
         assert answer["none"] == [None, None]
+
+
+@pytest.mark.slow
+def test_both_rulesets_have_the_same_code(entries):
+    def code(folder):
+        return {path.relative_to(folder): path.read_text() for path in folder.rglob("*.py")}
+
+    compared = 0
+    for (name, framework, ruleset), folder in entries.items():
+        if ruleset == "self_tuning":
+            assert code(folder) == code(entries[name, framework, "external_tuning"])
+            compared += 1
+    assert compared == len(FRAMEWORKS) * len(SELF_TUNING)
 
 
 @pytest.mark.slow

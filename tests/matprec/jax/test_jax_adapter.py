@@ -26,6 +26,7 @@ from jax_steps import (
 
 import matprec.jax
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 SMALL = {"w": (3, 4), "b": (4,)}
 
 names = pytest.mark.parametrize("name", optimizers.REPRESENTATIVES)

@@ -121,12 +121,12 @@ def test_exported_state_has_no_padding(results):
     (whole, one), (cut, several) = results["exported"]
     assert whole != cut
     jax.tree.map(np.testing.assert_array_equal, several, one)
-    assert len(one) == len(owners.SHAPES)
+    assert len(one) == len(owners.EXPORTED)
 
 
 def test_explicit_axes(results):
-    one, several = results["explicit"]
-    assert_close(several, one)
+    one, _ = results["staggered"]
+    assert_close(results["explicit"], one["params"])
 
 
 @pytest.mark.parametrize("name", optimizers.REPRESENTATIVES)
