@@ -133,13 +133,13 @@ def step(
       live: (B,) booleans, False for matrices that take no part in this step.
       finite: (B,) booleans, False where the tensor's gradient is not finite; such a matrix is
         not live and is counted in `skipped_updates`.
-      decays: weight_decay * parameters (B, m, n), or None for no decay.
+      decays: weight_decay * parameters (B, m, n) for an algorithm with `decay_inside`, or None for
+        no decay; for the others see `decay_factors`.
       cond: answers a refresh of the stack with that number.
 
     Returns:
-      (updates, states): the directions to descend (B, m, n), weight decay included, before the
-      learning rate. A matrix that is not live gets a zero update and keeps its state, counters
-      aside.
+      (updates, states): the directions to descend (B, m, n), before the learning rate. A matrix
+      that is not live gets a zero update and keeps its state, counters aside.
     """
     everything = zip(algorithms, states, grads, live, finite, decays, strict=True)
     advanced = [
@@ -147,8 +147,7 @@ def step(
         for number, arguments in enumerate(everything)
     ]
     updates = [update for update, _ in advanced]
-    updates = finish(xp, algorithms, updates, owners=owners, live=live, decays=decays)
-    return updates, [state for _, state in advanced]
+    return finish(xp, updates, owners=owners, live=live), [state for _, state in advanced]
 
 
 def answered(steps: Advance, answer: Callable[[Due], State]) -> Any:
@@ -163,21 +162,38 @@ def answered(steps: Advance, answer: Callable[[Due], State]) -> Any:
 
 def finish(
     xp: Any,
-    algorithms: Sequence[Algorithm],
     updates: Sequence[Array | transfer.Graft],
     *,
     owners: Sequence[Sequence[int]],
     live: Sequence[Array],
-    decays: Sequence[Array | None],
 ) -> list[Array]:
     """What `step` returns as updates, from those of `advance`. Stacks with matrices of one tensor
     must come together."""
     done = _transferred(xp, updates, owners)
-    for number, (algorithm, decay) in enumerate(zip(algorithms, decays, strict=True)):
-        if decay is not None and not algorithm.decay_inside:
-            done[number] = done[number] + decay
-        done[number] = linalg.choose(xp, live[number], done[number], 0.0)
-    return done
+    return [linalg.choose(xp, flags, update, 0.0) for flags, update in zip(live, done, strict=True)]
+
+
+def decay_factors(
+    xp: Any,
+    stacks: Sequence[layout.Stack],
+    algorithms: Sequence[Algorithm],
+    live: Sequence[Array],
+    weights: Sequence[Any],
+    dtypes: Sequence[Any],
+) -> dict[int, Array]:
+    """By the number of a tensor, for those whose algorithm does not see its decay: the scalar by
+    which the parameter, times that, joins its direction; 0 where it is not live.
+
+    Parameters decay as they lie in memory: as stacks they would have to be copied. Every argument
+    but `xp` has one entry per stack, `weights` are the weight decays.
+    """
+    found: dict[int, Array] = {}
+    for stack, algorithm, flags, weight, dtype in zip(
+        stacks, algorithms, live, weights, dtypes, strict=True
+    ):
+        if stack.decayed and not algorithm.decay_inside and not linalg.is_zero(weight):
+            found |= zip(stack.owners, xp.astype(flags, dtype) * weight, strict=True)
+    return found
 
 
 def advance(
@@ -191,7 +207,7 @@ def advance(
 ) -> Advance:
     """The step of one stack, which stops at every refresh for the carry after it.
 
-    Arguments as in `step`. Returns the update, without weight decay from outside, and the state.
+    Arguments as in `step`. Returns the update and the state.
     What is not live may be anything until the end, NaN too: rows do not depend on one another.
     """
     new = state | counted(xp, state, live, finite)
@@ -203,8 +219,7 @@ def advance(
     new = _where(xp, live, accumulated, new)
     if algorithm.refresh_at == "after":
         new = yield from refresh(new)
-    inside = decay if algorithm.decay_inside else None
-    update, directed = algorithm.direction(xp, new | noted, grads, inside)
+    update, directed = algorithm.direction(xp, new | noted, grads, decay)
     new = _where(xp, live, directed, new)
     if algorithm.refresh_at == "end":
         new = yield from refresh(new, update)

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from matprec import balance, layout, settings
+from matprec import balance, layout, linalg, settings
 from matprec import step as stepping
 from matprec.algorithms.base import Algorithm, State
 from matprec.algorithms.nadamw import NAdamW
@@ -111,17 +111,22 @@ class Adapter:
         plan = self.plan(updates)
         leaves, treedef = jax.tree.flatten(updates)
         grads = [g.astype(self.dtype_of(g)) for g in leaves]
-        decays = self._decays(plan, params)
+        values = self._values(params)
         count = state.count + 1
         arrays = layout.gather(jnp, plan, grads)
-        outputs, states = self._step(plan, count, state.stacks, arrays, decays)
+        finite = layout.finite(JAX, plan, arrays)
+        outputs, states = self._step(plan, count, state.stacks, arrays, finite, values)
         for number, stack in enumerate(plan.stacks):
-            if stack.elementwise and not self.options.elementwise:
+            if self._falls_back(stack):
                 scaled = outputs[number] * self.fallback_lr_scale
                 outputs[number] = scaled.astype(outputs[number].dtype)
+        tensors = layout.scatter(jnp, plan, outputs)
+        if values is not None:
+            for number, factor in self._decays_outside(plan, arrays, finite).items():
+                tensors[number] = tensors[number] + factor * values[number]
         directions = [
             jnp.zeros_like(leaf) if x is None else x.astype(leaf.dtype)
-            for x, leaf in zip(layout.scatter(jnp, plan, outputs), leaves, strict=True)
+            for x, leaf in zip(tensors, leaves, strict=True)
         ]
         return treedef.unflatten(directions), PreconditionState(count, tuple(states))
 
@@ -131,13 +136,13 @@ class Adapter:
         count: jax.Array,
         states: Sequence[State],
         grads: Sequence[jax.Array],
-        decays: Sequence[jax.Array | None],
+        finite: Sequence[jax.Array],
+        values: Sequence[jax.Array] | None,
     ) -> tuple[list[jax.Array], Sequence[State]]:
         """As `matprec.step.step`, the devices sharing what they are to share."""
         algorithms, slots = self._algorithms(plan, grads), self._slots(plan, states)
-        finite = layout.finite(JAX, plan, grads)
-        owners = [stack.owners for stack in plan.stacks]
-        last: Any = {"owners": owners, "live": finite, "decays": decays}
+        decays = self._decays_inside(plan, algorithms, values)
+        last: Any = {"owners": [stack.owners for stack in plan.stacks], "live": finite}
         arguments = (algorithms, states, grads)
         mesh = self._cut_over
 
@@ -148,10 +153,10 @@ class Adapter:
 
         if mesh is None:
             cond = functools.partial(answer, count, 0)
-            return stepping.step(JAX, *arguments, **last, finite=finite, cond=cond)
+            return stepping.step(JAX, *arguments, **last, finite=finite, decays=decays, cond=cond)
         cuts = self._cuts(plan, mesh)
         updates, states = ownership.advance(mesh, cuts, count, *arguments, finite, decays, answer)
-        return stepping.finish(JAX, algorithms, updates, **last), states
+        return stepping.finish(JAX, updates, **last), states
 
     def _algorithms(self, plan: layout.Plan, arrays: Sequence[Any]) -> list[Algorithm]:
         """Per stack, for arrays of its dtype."""
@@ -185,17 +190,50 @@ class Adapter:
             devices = [mesh.size if cut.axis == 0 else 1 for cut in self._cuts(plan, mesh)]
         return [make_slots(rows, period, n) for rows, n in zip(phases, devices, strict=True)]
 
-    def _decays(self, plan: layout.Plan, params: Any) -> list[Any]:
-        """weight_decay * parameters per stack; None where there is no decay."""
-        if isinstance(self.weight_decay, (int, float)) and self.weight_decay == 0:
-            return [None] * len(plan.stacks)
+    def _falls_back(self, stack: layout.Stack) -> bool:
+        return stack.elementwise and not self.options.elementwise
+
+    def _values(self, params: Any) -> list[jax.Array] | None:
+        """The parameters in the state's dtype; None where none of them decays."""
+        if linalg.is_zero(self.weight_decay):
+            return None
         if params is None:
             raise ValueError("weight decay needs params: call update(grads, state, params)")
-        tensors = [p.astype(self.dtype_of(p)) for p in jax.tree.leaves(params)]
-        return [
-            (self.weight_decay * array).astype(array.dtype) if stack.decayed else None
-            for stack, array in zip(plan.stacks, layout.gather(jnp, plan, tensors), strict=True)
+        return [p.astype(self.dtype_of(p)) for p in jax.tree.leaves(params)]
+
+    def _decays_inside(
+        self,
+        plan: layout.Plan,
+        algorithms: Sequence[Algorithm],
+        values: Sequence[jax.Array] | None,
+    ) -> list[Any]:
+        """weight_decay * parameters for the stacks whose algorithms see them."""
+        inside = [
+            stack.decayed and algorithm.decay_inside
+            for stack, algorithm in zip(plan.stacks, algorithms, strict=True)
         ]
+        if values is None or not any(inside):
+            return [None] * len(plan.stacks)
+        return [
+            (self.weight_decay * array).astype(array.dtype) if mine else None
+            for array, mine in zip(layout.gather(jnp, plan, values), inside, strict=True)
+        ]
+
+    def _decays_outside(
+        self, plan: layout.Plan, grads: Sequence[jax.Array], finite: Sequence[jax.Array]
+    ) -> dict[int, jax.Array]:
+        """By number the factors on the other parameters that decay."""
+        return stepping.decay_factors(
+            jnp,
+            plan.stacks,
+            self._algorithms(plan, grads),
+            finite,
+            [
+                self.weight_decay * (self.fallback_lr_scale if self._falls_back(stack) else 1)
+                for stack in plan.stacks
+            ],
+            [x.dtype for x in grads],
+        )
 
 
 def _cast(algorithm: Algorithm, dtype: Any) -> Algorithm:

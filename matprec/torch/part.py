@@ -133,11 +133,9 @@ class Step:
         part.states = [state for _, state in self._done]
         updates = stepping.finish(
             PLAIN,
-            self._algorithms,
             [update for update, _ in self._done],
             owners=[stack.owners for stack in part.place.plan.stacks],
             live=self._live,
-            decays=[None] * len(self._algorithms),
         )
         for number, stack in enumerate(part.place.plan.stacks):
             if (scale := settings.scale_of(stack)) != 1:
@@ -169,18 +167,16 @@ class Step:
         ]
 
     def _decays_outside(self) -> dict[int, torch.Tensor]:
-        """By number the factors on the other parameters that decay; 0 on one that is not live.
-
-        They take the parameters as they lie in memory: for stacks they would have to be copied.
-        """
-        found: dict[int, torch.Tensor] = {}
-        weight = self._settings.group["weight_decay"]
-        for number, stack in enumerate(self._part.place.plan.stacks):
-            if weight != 0 and stack.decayed and not self._algorithms[number].decay_inside:
-                live = self._live[number].to(self._part.states[number]["t"].dtype)
-                factors = live * (weight * self._settings.scale_of(stack))
-                found |= zip(stack.owners, factors, strict=True)
-        return found
+        """By number the factors on the other parameters that decay."""
+        stacks, settings = self._part.place.plan.stacks, self._settings
+        return stepping.decay_factors(
+            xp,
+            stacks,
+            self._algorithms,
+            self._live,
+            [settings.group["weight_decay"] * settings.scale_of(stack) for stack in stacks],
+            [state["t"].dtype for state in self._part.states],
+        )
 
     def _pending(self, number: int, due: stepping.Due) -> Pending | None:
         """The refresh that is due, if any is."""

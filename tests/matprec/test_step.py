@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from matprec import linalg, transfer
+from matprec import layout, linalg, transfer
 from matprec import step as stepping
 from matprec.algorithms import ASGO, Algorithm, MatrixAlgorithm, NAdamW, Shampoo
 
@@ -171,13 +171,13 @@ def test_matrices_that_are_not_live_keep_their_state(algorithm):
     np.testing.assert_array_equal(after["t"], [2, 1, 1])
 
 
-def test_decay_is_added_once():
+def test_decay_goes_where_it_is_seen():
     grads, decay = np.random.default_rng(0).normal(size=(2, 2, *SHAPE))
     for algorithm in (ASGO(), Shampoo(), NAdamW()):
         state = stepping.init(xp, algorithm, grads)
         plain, _ = step(algorithm, state, grads)
-        decayed, _ = step(algorithm, state, grads, decay=decay)
-        np.testing.assert_allclose(decayed, plain + decay, rtol=1e-14)
+        with_decay, _ = step(algorithm, state, grads, decay=decay)
+        np.testing.assert_array_equal(with_decay, plain)
     inside = Shampoo(momentum=0.5)
     assert inside.decay_inside
     state = stepping.init(xp, inside, grads)
@@ -185,6 +185,29 @@ def test_decay_is_added_once():
     decayed, after = step(inside, state, grads, decay=decay)
     np.testing.assert_allclose(decayed, plain + 0.75 * decay, rtol=1e-13)
     assert np.max(np.abs(after["heavy_ball"])) > 0
+
+
+def test_factors_of_decays_from_outside():
+    def stack(*tensors, decayed=True):
+        pieces = tuple(layout.Piece(tensor, (0, 0), SHAPE) for tensor in tensors)
+        return layout.Stack(pieces, elementwise=False, decayed=decayed)
+
+    asgo, inside = ASGO(), Shampoo(momentum=0.5)
+    rows = {
+        "of all its matrices": (stack(4, 0), asgo, [True, True], 0.5),
+        "not live, and of a tensor in two pieces": (stack(1, 2, 2), asgo, [True, False, False], 2),
+        "vectors": (stack(3, decayed=False), asgo, [True], 0.5),
+        "seen by the algorithm": (stack(5), inside, [True], 0.5),
+        "no decay": (stack(6), asgo, [True], 0.0),
+        "an array": (stack(7), asgo, [True], np.zeros((), np.float32)),
+    }
+    stacks, algorithms, live, weights = zip(*rows.values(), strict=True)
+    flags = [np.array(row) for row in live]
+    dtypes = [np.dtype(np.float32)] * len(stacks)
+    found = stepping.decay_factors(xp, stacks, algorithms, flags, weights, dtypes)
+    assert found == {4: 0.5, 0: 0.5, 1: 2, 2: 0, 7: 0}
+    assert {factor.dtype for factor in found.values()} == {np.dtype(np.float32)}
+    assert {np.ndim(factor) for factor in found.values()} == {0}
 
 
 def test_initial_state():
@@ -370,7 +393,6 @@ def test_lengths_are_transferred_over_whole_tensors():
     grads[0][1] = 0
     states = [stepping.init(xp, algorithm, g) for g in grads]
     flags = [np.array([True, True]), np.array([True])]
-    decays = [None, np.ones((1, 2, 2))]
     updates, _ = stepping.step(
         xp,
         [algorithm, algorithm],
@@ -379,14 +401,14 @@ def test_lengths_are_transferred_over_whole_tensors():
         owners=[(0, 1), (0,)],
         live=flags,
         finite=flags,
-        decays=decays,
+        decays=[None, None],
         cond=keep,
     )
     squares = [np.sum((np.abs(g) + 1) ** 2) for g in (grads[0][0], grads[1][0])]
     actual = np.sum(grads[0][0] ** 2) + np.sum(grads[1][0] ** 2)
     factor = 2 * np.sqrt(sum(squares) / actual)
     np.testing.assert_allclose(updates[0][0], factor * grads[0][0], rtol=1e-12)
-    np.testing.assert_allclose(updates[1][0], factor * grads[1][0] + 1, rtol=1e-12)
+    np.testing.assert_allclose(updates[1][0], factor * grads[1][0], rtol=1e-12)
     np.testing.assert_array_equal(updates[0][1], 0)
 
 

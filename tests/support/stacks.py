@@ -16,7 +16,10 @@ def stream(shape, steps=5, seed=0):
 
 
 def run(xp, algorithm, grads, decay=None):
-    """Updates and states after every step of one stack, as lists of NumPy arrays."""
+    """Updates and states after every step of one stack, as lists of NumPy arrays.
+
+    `decay`, weight_decay * parameters (B, m, n), is for algorithms that add it themselves.
+    """
     state = stepping.init(xp, algorithm, xp.asarray(grads[0]))
     everywhere = xp.asarray(np.ones(len(grads[0]), bool))
     updates, states = [], []

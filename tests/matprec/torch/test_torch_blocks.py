@@ -35,12 +35,18 @@ CASES = {
     ),
     "no momentum": (matprec.torch.NAdamW, (1, SIZE), {"beta1": 0.0, "weight_decay": 0.1}),
     "sum of squares": (matprec.torch.NAdamW, (SIZE,), {"beta2": 1.0}),
+    "hardly any momentum": (matprec.torch.NAdamW, (SIZE,), {"beta1": 0.01, "weight_decay": 0.1}),
 }
 FUSED = {
     "nadamw": (matprec.torch.NAdamW, (SIZE,), {"weight_decay": 0.1}),
     "adamw": (matprec.torch.NAdamW, (SIZE,), {"nesterov": False, "weight_decay": 0.1}),
     "large eps": (matprec.torch.NAdamW, (SIZE,), {"eps": 0.1, "beta1": 0.5, "beta2": 0.7}),
     "no decay": (matprec.torch.NAdamW, (SIZE,), {}),
+    "no mixing, hardly any momentum": (
+        matprec.torch.NAdamW,
+        (SIZE,),
+        {"nesterov": False, "beta1": 0.01, "weight_decay": 0.1},
+    ),
     "embedding": (
         matprec.torch.ASGO,
         (SIZE, 1),
@@ -72,6 +78,17 @@ def test_the_fused_kernel_gives_what_the_whole_gives(monkeypatch, name, dtype):
     # After four steps of at most 0.01 on parameters of at most 1; 1.2e-7 is a unit of rounding.
     tolerance = 1e-12 if dtype == torch.float64 else 5e-7
     torch.testing.assert_close(cut, whole, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("beta1", [0.5, 0.9, 0.999])
+def test_a_mean_that_is_found_again_and_again_does_not_drift(monkeypatch, beta1):
+    grads = gradients((SIZE,), 200)
+    _, state = run(monkeypatch, blocks.BLOCK, matprec.torch.NAdamW, grads, (SIZE,), beta1=beta1)
+    mean = torch.zeros(SIZE, dtype=torch.float64)
+    for grad in grads:
+        mean = beta1 * mean + (1 - beta1) * grad.double()
+    (found,) = state["mean"]
+    torch.testing.assert_close(found.flatten().double(), mean, rtol=0, atol=5e-7)
 
 
 @pytest.mark.parametrize("name", ["a tensor as learning rate", "nadamw"])
