@@ -4,6 +4,7 @@ XLA compiles a kernel for every reduction stage, which takes longer than to run 
 matrix-vector products read memory several times as fast as its reductions.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -12,8 +13,9 @@ import jax.numpy as jnp
 
 from matprec import linalg
 
-# Longest row that is summed by a product, whose sum has no tree to keep rounding small.
-_ROW = 4096
+# Longest row that is summed by one product: it has no tree to keep rounding small, and XLA hands a
+# longer one to a library, which must have it in memory.
+_ROW = 2048
 
 
 class Namespace(linalg.Replacing):
@@ -60,10 +62,20 @@ class Namespace(linalg.Replacing):
 
 
 def _row_sums(x: jax.Array) -> jax.Array:
-    """(..., n) -> (...)."""
-    if x.shape[-1] > _ROW:
+    """(..., n) -> (...); a long row in equal parts where it has such."""
+    size = x.shape[-1]
+    if size <= _ROW:
+        return jnp.matmul(x, jnp.ones(size, x.dtype))
+    width = _part(size)
+    if width is None:
         return jnp.sum(x, axis=-1)
-    return jnp.matmul(x, jnp.ones(x.shape[-1:], x.dtype))
+    return _row_sums(_row_sums(x.reshape(*x.shape[:-1], size // width, width)))
+
+
+@functools.cache
+def _part(size: int) -> int | None:
+    """The largest divisor up to _ROW, if it is large enough to save anything."""
+    return next((width for width in range(_ROW, _ROW // 32, -1) if size % width == 0), None)
 
 
 def _sums(x: jax.Array) -> jax.Array:

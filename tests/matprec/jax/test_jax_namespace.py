@@ -12,7 +12,7 @@ from matprec import linalg
 from matprec.jax.namespace import JAX
 
 SHAPES = [(3, 4, 6), (2, 6, 4), (1, 5, 5), (2, 1, 7), (1, 400, 30), (2, 3, 5000), (2, 5000, 3)]
-SHAPES += [(3, 4), (2, 3, 4, 5), (1, 1, 1)]
+SHAPES += [(3, 4), (2, 3, 4, 5), (1, 1, 1), (2, 1, 2053), (1, 1, 6144), (1, 2, 1 << 18)]
 over_shapes = pytest.mark.parametrize("shape", SHAPES, ids=str)
 
 
@@ -36,6 +36,15 @@ def test_single_precision_of_sums(shape):
     x = np.asarray(normal(shape), np.float32)
     exact = np.sum(x.astype(np.float64) ** 2, axis=tuple(range(1, x.ndim)))
     np.testing.assert_allclose(linalg.squares(JAX, jnp.asarray(x)), exact, rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1 << 20), (2, 256, 3072), (4, 256, 2048)], ids=str)
+def test_squares_are_not_written_down(shape):
+    """They are summed as they are computed."""
+    x = jnp.ones(shape, jnp.float32)
+    for function in (linalg.squares, lambda xp, x: linalg.line_squares(xp, x, -1)):
+        compiled = jax.jit(lambda x, function=function: function(JAX, x)).lower(x).compile()
+        assert compiled.memory_analysis().temp_size_in_bytes < x.nbytes / 16
 
 
 @over_shapes
