@@ -4,6 +4,7 @@ SETUP and what is printed are the fields of `Setup` and `Measured` as JSON. The 
 set before a framework is imported. Several ranks meet at FILE, an empty one.
 """
 
+import ctypes
 import dataclasses
 import gc
 import importlib
@@ -90,6 +91,7 @@ def measure(setup: Setup) -> Measured:
         stepper.step()
     gc.collect()
     gc.disable()
+    _libc("malloc_trim", 0)
     _forget_peak()
     held = _resident("VmRSS")
     seconds = []
@@ -144,6 +146,19 @@ def _resident(field: str) -> int:
     return 1024 * int(line.split()[1])
 
 
+def _libc(function: str, *arguments: int) -> None:
+    """Call a function of glibc; other C libraries have none that is like it."""
+    if found := getattr(ctypes.CDLL(None), function, None):
+        found(*arguments)
+
+
+def _share_one_heap() -> None:
+    """Of all threads: else each keeps as much as its largest temporary array for itself, and the
+    process grows by what no step needs."""
+    m_arena_max = -8
+    _libc("mallopt", m_arena_max, 1)
+
+
 def set_threads(framework: str, threads: int) -> None:
     """Of this process, before the framework is imported."""
     os.environ["JAX_PLATFORMS"] = "cpu"
@@ -158,6 +173,7 @@ def set_threads(framework: str, threads: int) -> None:
 
 def main() -> None:
     setup = Setup(**json.loads(sys.argv[1]))
+    _share_one_heap()
     set_threads(setup.framework, setup.threads)
     if setup.ranks == 1:
         measured = measure(setup)

@@ -11,6 +11,7 @@ import torch
 
 from speed import jax as jax_speed
 from speed import pytorch as pytorch_speed
+from speed import worker
 from speed.contenders import contenders
 from speed.race import run
 from speed.tensors import Tensor, tensors
@@ -117,6 +118,46 @@ def _copy(x) -> np.ndarray:
 
 def parameters(stepper) -> list[np.ndarray]:
     return [_copy(x) for x in stepper._parameters]
+
+
+def test_threads_that_take_memory_in_turn_take_the_same():
+    """And not as much as all of them together."""
+    code = """if True:
+        import threading
+
+        import numpy as np
+
+        from speed import worker
+
+        worker._share_one_heap()
+        names = range(4)
+        begin, taken, end = ([threading.Event() for _ in names] for _ in range(3))
+
+        def take(number):
+            begin[number].wait()
+            np.ones(3_000_000)
+            taken[number].set()
+            end[number].wait()
+
+        np.ones(3_000_000)  # what is given back as a whole is kept from now on
+        threads = [threading.Thread(target=take, args=(number,)) for number in names]
+        for thread in threads:
+            thread.start()
+        held = worker._resident("VmRSS")
+        for number in names:
+            begin[number].set()
+            taken[number].wait()
+        grown = worker._resident("VmRSS") - held
+        for event in end:
+            event.set()
+        assert 20e6 < grown < 30e6, grown
+    """
+    repository = Path(__file__).parents[2]
+    subprocess.run([sys.executable, "-c", code], cwd=repository, check=True, timeout=120)
+
+
+def test_a_function_that_the_c_library_lacks_is_not_called():
+    worker._libc("no_function_of_this_name", 1)
 
 
 @pytest.mark.parametrize("name", contenders("pytorch"))
