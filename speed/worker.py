@@ -60,7 +60,7 @@ class Measured:
       compile_s: seconds; peers that compile in their first steps do not tell.
       state_bytes: of the state; of a peer's, what can be found.
       temporary_bytes: by how much the process at its largest exceeded what it held before the timed
-        steps.
+        steps; what the heap had kept of earlier steps' arrays was held.
     """
 
     plain_s: list[float]
@@ -91,7 +91,6 @@ def measure(setup: Setup) -> Measured:
         stepper.step()
     gc.collect()
     gc.disable()
-    _libc("malloc_trim", 0)
     _forget_peak()
     held = _resident("VmRSS")
     seconds = []
@@ -146,17 +145,12 @@ def _resident(field: str) -> int:
     return 1024 * int(line.split()[1])
 
 
-def _libc(function: str, *arguments: int) -> None:
-    """Call a function of glibc; other C libraries have none that is like it."""
-    if found := getattr(ctypes.CDLL(None), function, None):
-        found(*arguments)
-
-
 def _share_one_heap() -> None:
     """Of all threads: else each keeps as much as its largest temporary array for itself, and the
-    process grows by what no step needs."""
+    process grows by what no step needs. C libraries other than glibc have no such heaps."""
     m_arena_max = -8
-    _libc("mallopt", m_arena_max, 1)
+    if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
+        mallopt(m_arena_max, 1)
 
 
 def set_threads(framework: str, threads: int) -> None:

@@ -11,7 +11,6 @@ import torch
 
 from speed import jax as jax_speed
 from speed import pytorch as pytorch_speed
-from speed import worker
 from speed.contenders import contenders
 from speed.race import run
 from speed.tensors import Tensor, tensors
@@ -154,10 +153,6 @@ def test_threads_that_take_memory_in_turn_take_the_same():
     """
     repository = Path(__file__).parents[2]
     subprocess.run([sys.executable, "-c", code], cwd=repository, check=True, timeout=120)
-
-
-def test_a_function_that_the_c_library_lacks_is_not_called():
-    worker._libc("no_function_of_this_name", 1)
 
 
 @pytest.mark.parametrize("name", contenders("pytorch"))
