@@ -92,6 +92,8 @@ def _run(
         os.dup2(file, number)
         os.close(file)
     os.environ |= environment
+    # PyTorch, imported before, no longer reads OMP_NUM_THREADS.
+    sys.modules["torch"].set_num_threads(1)
     os.chdir(cwd)
     sys.argv = list(argv)
     function()
